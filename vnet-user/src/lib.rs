@@ -1,0 +1,8 @@
+//! vnet: what every virtqueue of a KVM host does, live, from a recording, or from a model.
+//!
+//! Data flows one way: a source yields [`record::Record`]s, state folds them, the report is
+//! read off the state, and every output shows the report.
+
+pub mod record;
+pub mod report;
+pub mod topology;

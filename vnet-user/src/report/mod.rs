@@ -1,0 +1,5 @@
+//! What the outputs see, and its text and JSON forms.
+
+mod schema;
+
+pub use schema::*;

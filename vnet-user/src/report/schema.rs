@@ -1,0 +1,350 @@
+//! The report: what all outputs show. Its serialised form is JSON schema 1 (additive changes only).
+//!
+//! Fields marked `#[serde(skip)]` are for screens: rates and history, which a consumer of JSON derives for itself.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::Serialize;
+
+use crate::{
+    record::{Known, SourceKind},
+    topology::DeviceKey,
+};
+
+/// Version of the JSON schema.
+pub const SCHEMA: u32 = 1;
+
+/// Everything known at an instant.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The program that made the report.
+    pub tool: Tool,
+    /// Where the facts come from.
+    pub source: SourceReport,
+    /// What is measured, how, and what is not.
+    pub probes: Vec<ProbeReport>,
+    /// What was missed.
+    pub lost: LostReport,
+    /// Virtual machines; empty until their vCPUs are observed.
+    pub vms: Vec<VmReport>,
+    /// Devices, sorted by namespace, index, generation.
+    pub devices: Vec<DeviceReport>,
+    /// Queue pairs, sorted by device and index. A queue is listed once it is known to exist.
+    pub queues: Vec<QueueReport>,
+    /// What is wrong; empty until rules are checked.
+    pub findings: Vec<Finding>,
+}
+
+/// The program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tool {
+    /// Its version.
+    pub version: String,
+}
+
+/// Where the facts come from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SourceReport {
+    /// Live, trace or model; `None` before the source has said so.
+    pub kind: Option<SourceKind>,
+    /// Host name.
+    pub host: Option<String>,
+    /// Kernel release.
+    pub kernel: Option<String>,
+    /// When counting began, RFC 3339.
+    pub started: Option<String>,
+    /// Seconds from there to the last sample.
+    pub duration_s: f64,
+    /// False for a recording without its end.
+    pub complete: bool,
+}
+
+/// One signal.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProbeReport {
+    /// What is measured.
+    pub signal: String,
+    /// Through what.
+    pub via: String,
+    /// How well.
+    pub state: Known,
+    /// Why not exact.
+    pub reason: Option<String>,
+    /// Runs of the program, while run statistics are held.
+    pub runs: Option<u64>,
+    /// Seconds spent in it.
+    pub run_seconds: Option<f64>,
+}
+
+/// What was missed, cumulative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LostReport {
+    /// Kernel events.
+    pub events: u64,
+    /// Records.
+    pub records: u64,
+}
+
+/// One virtual machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VmReport {
+    /// Process of its monitor.
+    pub pid: u32,
+    /// Its name, where known.
+    pub name: Option<String>,
+    /// Its vCPUs; `None` while they are not observed.
+    pub vcpus: Option<Vec<VcpuReport>>,
+}
+
+/// One vCPU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VcpuReport {
+    /// Number in the VM.
+    pub id: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Host CPU it last ran on.
+    pub cpu: Option<u32>,
+    /// NUMA node of that CPU.
+    pub node: Option<u32>,
+}
+
+/// One device.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeviceReport {
+    /// Name now, or the last one.
+    pub name: String,
+    /// Interface index in its namespace.
+    pub ifindex: u32,
+    /// Inode number of the namespace.
+    pub netns: u64,
+    /// 0 for the first device under this namespace and index in this observation, then 1, …
+    pub generation: u32,
+    /// `tap`, `tun`, `macvtap` or `virtio_net`.
+    pub kind: String,
+    /// False once gone.
+    pub present: bool,
+    /// Driven by `vhost_net`; `None` while not known.
+    pub vhost: Option<bool>,
+    /// Process that holds its queues.
+    pub vm_pid: Option<u32>,
+    /// Queue pairs it can have.
+    pub queues_max: Option<u32>,
+    /// Queue pairs in use.
+    pub queues_enabled: Option<u32>,
+    /// Queue files attached but disabled.
+    pub queues_disabled: Option<u32>,
+    /// Zero-copy transmit is on.
+    pub zerocopy: Option<bool>,
+    /// Differences between independent counts; empty where none is checked.
+    pub residuals: BTreeMap<String, i64>,
+    /// Why counts do not cover all of its traffic; empty when they do.
+    pub uncovered: Vec<String>,
+    /// Rates of all its queues together, guest's TX.
+    #[serde(skip)]
+    pub tx_rate: Option<Rate>,
+    /// Likewise, guest's RX.
+    #[serde(skip)]
+    pub rx_rate: Option<Rate>,
+}
+
+impl DeviceReport {
+    /// The key that its queues carry too.
+    pub fn key(&self) -> DeviceKey {
+        key(self.netns, self.ifindex, self.generation)
+    }
+}
+
+/// One queue pair of a device.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct QueueReport {
+    /// Name of its device.
+    pub device: String,
+    /// Index of its device.
+    pub ifindex: u32,
+    /// Namespace of its device.
+    pub netns: u64,
+    /// Generation of its device.
+    pub generation: u32,
+    /// Index of the pair, from 0.
+    pub queue: u16,
+    /// The vhost worker that serves it; `None` while not known.
+    pub worker: Option<WorkerReport>,
+    /// What the guest sent.
+    pub tx: TxReport,
+    /// What the guest was given.
+    pub rx: RxReport,
+    /// Interrupts it caused; `None` while not observed.
+    pub interrupts: Option<Vec<InterruptReport>>,
+    /// Rates over the last interval.
+    #[serde(skip)]
+    pub tx_rate: Option<Rate>,
+    /// Likewise.
+    #[serde(skip)]
+    pub rx_rate: Option<Rate>,
+    /// Share of the device's packets (both directions) over the last interval, 0 to 1; `None` when it carried none.
+    #[serde(skip)]
+    pub share: Option<f64>,
+    /// Packets per second (both directions) of past intervals, oldest first; at most [`HISTORY`].
+    #[serde(skip)]
+    pub history: Arc<[f32]>,
+}
+
+/// Intervals kept in [`QueueReport::history`].
+pub const HISTORY: usize = 120;
+
+impl QueueReport {
+    /// The key of its device.
+    pub fn device_key(&self) -> DeviceKey {
+        key(self.netns, self.ifindex, self.generation)
+    }
+}
+
+fn key(netns: u64, ifindex: u32, generation: u32) -> DeviceKey {
+    use crate::topology::{IfIndex, Netns};
+    DeviceKey { netns: Netns(netns), ifindex: IfIndex(ifindex), generation }
+}
+
+/// A rate over one interval, derived in `State` and nowhere else.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rate {
+    /// Packets per second.
+    pub pps: f64,
+    /// Bits per second of frame bytes.
+    pub bps: f64,
+    /// Drops by the device per second.
+    pub drops: f64,
+    /// Mean frame size in bytes over the interval; `None` when there was no packet.
+    pub mean_size: Option<f64>,
+}
+
+/// A vhost worker thread.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WorkerReport {
+    /// Thread.
+    pub tid: u32,
+    /// Its name.
+    pub comm: String,
+    /// CPU it last ran on.
+    pub cpu: Option<u32>,
+    /// NUMA node of that CPU.
+    pub node: Option<u32>,
+    /// Share of time it ran, 0 to 1.
+    pub busy_ratio: Option<f64>,
+    /// Seconds it was ready but did not run.
+    pub wait_seconds: Option<f64>,
+    /// Moves between CPUs.
+    pub migrations: Option<u64>,
+}
+
+/// The guest's transmit side. `None` is not known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TxReport {
+    /// Packets; a GSO packet counts once.
+    pub packets: Option<u64>,
+    /// Frame bytes.
+    pub bytes: Option<u64>,
+    /// Packets once GSO is cut up.
+    pub segments: Option<u64>,
+    /// Dropped by the device, by reason.
+    pub drops: Option<BTreeMap<Arc<str>, u64>>,
+    /// Batches handed to the tap by vhost.
+    pub batches: Option<u64>,
+    /// Ledger of copies; `None` without vhost probes.
+    pub copies: Option<CopiesReport>,
+    /// Dropped later in the host's stack.
+    pub stack_drops: Option<u64>,
+    /// Notifications by the guest.
+    pub kicks: Option<u64>,
+    /// Notifications to the guest.
+    pub calls: Option<u64>,
+    /// Notifications to the guest that were not needed.
+    pub calls_suppressed: Option<u64>,
+    /// Packets by size.
+    pub sizes: Option<Vec<SizeReport>>,
+}
+
+/// How transmitted packets were copied.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CopiesReport {
+    /// Copied in a batch.
+    pub batched: u64,
+    /// Copied one by one.
+    pub single: u64,
+    /// Not copied.
+    pub zerocopy: u64,
+    /// Zero-copy that was copied after all.
+    pub zerocopy_failed: u64,
+    /// Zero-copy not yet completed.
+    pub in_flight: u64,
+    /// Bytes copied.
+    pub bytes: u64,
+    /// Why packets were not zero-copy.
+    pub why: BTreeMap<String, u64>,
+}
+
+/// The guest's receive side. `None` is not known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RxReport {
+    /// Packets accepted into the tap ring; a GSO packet counts once.
+    pub packets: Option<u64>,
+    /// Frame bytes.
+    pub bytes: Option<u64>,
+    /// Packets once GSO is cut up.
+    pub segments: Option<u64>,
+    /// Dropped by the device, by reason.
+    pub drops: Option<BTreeMap<Arc<str>, u64>>,
+    /// Guest buffers used.
+    pub buffers: Option<u64>,
+    /// Bytes copied into them.
+    pub copied_bytes: Option<u64>,
+    /// Notifications by the guest.
+    pub kicks: Option<u64>,
+    /// Notifications to the guest.
+    pub calls: Option<u64>,
+    /// Notifications to the guest that were not needed.
+    pub calls_suppressed: Option<u64>,
+    /// Packets by size.
+    pub sizes: Option<Vec<SizeReport>>,
+}
+
+/// One size class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SizeReport {
+    /// Largest frame of the class in bytes; `None` for the open last class.
+    pub le: Option<u32>,
+    /// Packets in this class alone (not cumulative).
+    pub count: u64,
+}
+
+/// Interrupts of one queue at one vCPU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InterruptReport {
+    /// `tx` or `rx`.
+    pub direction: String,
+    /// Target vCPU.
+    pub vcpu: Option<u32>,
+    /// Its MSI-X vector.
+    pub vector: Option<u32>,
+    /// KVM's interrupt route.
+    pub gsi: Option<u32>,
+    /// Host interrupt line.
+    pub irq: Option<u32>,
+    /// How many.
+    pub count: u64,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Rule that found it.
+    pub rule: String,
+    /// `info`, `warning` or `critical`.
+    pub level: String,
+    /// Why it matters.
+    pub why: String,
+    /// Commands that mend it.
+    pub fix: Vec<String>,
+}
