@@ -1,2 +1,64 @@
-//! placeholder
-fn main() {}
+//! Everything that is done to this repository: set up, build, run, test, measure.
+//!
+//! `cargo xtask --help` lists the commands. Progress goes to stderr, results to stdout; an error ends with status 2.
+
+mod bench;
+mod build;
+mod command;
+mod ebpf;
+mod paths;
+mod progress;
+mod setup;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What is done to this repository, in one place.
+///
+/// `cargo xtask run` on a fresh clone brings the BPF toolchain, builds vnet and shows this host's queues.
+/// `cargo xtask test` is the gate every change passes.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    /// Show the whole output of the programs that are called
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Bring the BPF toolchain into the user's cache folder; instant when it is there
+    ///
+    /// Needs no root and changes no installed package. The first that works is taken:
+    /// a prebuilt object named by `VNET_BPF_OBJECT` (then there is nothing to set up),
+    /// a Rust toolchain with rust-src (rustup's nightly first), Debian's rustc-web packages unpacked into the cache.
+    /// `VNET_BPF_TOOLCHAIN` takes `installed` or `debian` to allow only one kind.
+    Setup,
+    /// Build the probes: target/bpf/vnet-probes.bpf.o
+    Ebpf(ebpf::Args),
+    /// Set up, build the probes, and build target/release/vnet with the object inside
+    Build,
+    /// Measure what counting costs
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let verbose = cli.verbose;
+    let done = match cli.command {
+        Command::Setup => setup::run(verbose),
+        Command::Ebpf(args) => ebpf::run(&args, verbose),
+        Command::Build => build::run(verbose),
+        Command::Bench(args) => bench::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress::error(&error);
+            ExitCode::from(2)
+        }
+    }
+}
