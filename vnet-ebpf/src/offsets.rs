@@ -1,1 +1,164 @@
-//! placeholder
+//! What the probes must know of the running kernel: field offsets and enum values, looked up in its BTF at start.
+//!
+//! One table in `.rodata`, frozen before the programs are verified: the verifier sees constants, checks each direct
+//! load against BTF (a wrong offset fails to load), and drops the branch of a field that is [`ABSENT`].
+
+/// The kernel has no such field.
+pub const ABSENT: u32 = u32::MAX;
+
+/// How a field's value is found in the kernel's BTF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// Byte offset of a member: structure, dotted path.
+    Offset(&'static str, &'static str),
+    /// Mask of a bit-field within the byte at its offset.
+    Mask(&'static str, &'static str),
+    /// Value of an enumerator.
+    Enumerator(&'static str),
+    /// Chosen by user space at start (a size, a flag).
+    Setting,
+}
+
+macro_rules! table {
+    ($($(#[$doc:meta])* $name:ident = $lookup:expr, by: $by:expr;)*) => {
+        /// Index of a value in [`Offsets`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        #[expect(non_camel_case_types, reason = "the names read as the kernel's fields")]
+        pub enum Field { $($(#[$doc])* $name,)* }
+
+        /// All values: name, how to find it, and the programs that cannot do without it (a set of [`by`]).
+        pub const FIELDS: &[(Field, &str, Lookup, u32)] =
+            &[$((Field::$name, stringify!($name), $lookup, $by),)*];
+
+        /// Number of values.
+        pub const COUNT: usize = FIELDS.len();
+    };
+}
+
+/// Programs, as a set of bits.
+pub mod by {
+    /// Packets that a device hands to the stack.
+    pub const RECV: u32 = 1;
+    /// Packets that the stack hands to a device.
+    pub const XMIT: u32 = 2;
+    /// Dropped packets.
+    pub const DROP: u32 = 4;
+    /// All of them.
+    pub const EVERY: u32 = RECV | XMIT | DROP;
+    /// None: the field is an extra that some kernels lack.
+    pub const NONE: u32 = 0;
+}
+
+use Lookup::{Enumerator, Mask, Offset, Setting};
+
+table! {
+    /// Bytes from `data` to the end of the packet.
+    skb_len = Offset("sk_buff", "len"), by: by::RECV | by::XMIT;
+    /// Transmit queue, or receive queue + 1 (0: not recorded).
+    skb_queue_mapping = Offset("sk_buff", "queue_mapping"), by: by::EVERY;
+    /// Device that the packet belongs to now.
+    skb_dev = Offset("sk_buff", "dev"), by: by::EVERY;
+    /// Index of the device that received it; 0 while fresh.
+    skb_iif = Offset("sk_buff", "skb_iif"), by: by::RECV | by::DROP;
+    /// Socket that is charged for it.
+    skb_sk = Offset("sk_buff", "sk"), by: by::DROP;
+    /// Start of the buffer.
+    skb_head = Offset("sk_buff", "head"), by: by::RECV | by::XMIT;
+    /// End of the buffer from `head`: where `skb_shared_info` is.
+    skb_end = Offset("sk_buff", "end"), by: by::RECV | by::XMIT;
+    /// Ethernet header from `head`.
+    skb_mac_header = Offset("sk_buff", "mac_header"), by: by::RECV | by::XMIT;
+    /// TCP or UDP header from `head`.
+    skb_transport_header = Offset("sk_buff", "transport_header"), by: by::RECV | by::XMIT;
+    /// TCP or UDP header inside a tunnel, from `head`.
+    skb_inner_transport_header = Offset("sk_buff", "inner_transport_header"), by: by::RECV | by::XMIT;
+    /// VLAN tag beside the packet, both halves (6.2 and later); 0: none.
+    skb_vlan_all = Offset("sk_buff", "vlan_all"), by: by::NONE;
+    /// Byte of the flag that says so in older kernels.
+    skb_vlan_present = Offset("sk_buff", "vlan_present"), by: by::NONE;
+    /// Its bit.
+    skb_vlan_present_mask = Mask("sk_buff", "vlan_present"), by: by::NONE;
+    /// Payload bytes per segment; 0: not GSO.
+    shinfo_gso_size = Offset("skb_shared_info", "gso_size"), by: by::RECV | by::XMIT;
+    /// Segments; 0 when a guest made the packet.
+    shinfo_gso_segs = Offset("skb_shared_info", "gso_segs"), by: by::RECV | by::XMIT;
+    /// `SKB_GSO_*` bits.
+    shinfo_gso_type = Offset("skb_shared_info", "gso_type"), by: by::RECV | by::XMIT;
+    /// TCP over IPv4.
+    gso_tcpv4 = Enumerator("SKB_GSO_TCPV4"), by: by::RECV | by::XMIT;
+    /// TCP over IPv6.
+    gso_tcpv6 = Enumerator("SKB_GSO_TCPV6"), by: by::RECV | by::XMIT;
+    /// UDP cut into datagrams.
+    gso_udp_l4 = Enumerator("SKB_GSO_UDP_L4"), by: by::RECV | by::XMIT;
+    /// Tunnelled over UDP.
+    gso_udp_tunnel = Enumerator("SKB_GSO_UDP_TUNNEL"), by: by::RECV | by::XMIT;
+    /// Likewise, with a checksum.
+    gso_udp_tunnel_csum = Enumerator("SKB_GSO_UDP_TUNNEL_CSUM"), by: by::RECV | by::XMIT;
+    /// Interface index.
+    dev_ifindex = Offset("net_device", "ifindex"), by: by::EVERY;
+    /// Network namespace.
+    dev_net = Offset("net_device", "nd_net.net"), by: by::EVERY;
+    /// `ARPHRD_*`: tells a tap from a tun.
+    dev_type = Offset("net_device", "type"), by: by::EVERY;
+    /// Name.
+    dev_name = Offset("net_device", "name"), by: by::EVERY;
+    /// Kind of a device made through rtnetlink or by tun.
+    dev_rtnl_link_ops = Offset("net_device", "rtnl_link_ops"), by: by::EVERY;
+    /// Name of that kind.
+    link_ops_kind = Offset("rtnl_link_ops", "kind"), by: by::EVERY;
+    /// sysfs directory of the device.
+    dev_kobj_sd = Offset("net_device", "dev.kobj.sd"), by: by::EVERY;
+    /// Device behind it.
+    dev_parent = Offset("net_device", "dev.parent"), by: by::EVERY;
+    /// Identity of a sysfs node, never used again.
+    kernfs_id = Offset("kernfs_node", "id"), by: by::EVERY;
+    /// Driver of a device.
+    device_driver = Offset("device", "driver"), by: by::EVERY;
+    /// Its name.
+    driver_name = Offset("device_driver", "name"), by: by::EVERY;
+    /// Inode number of a namespace.
+    net_inum = Offset("net", "ns.inum"), by: by::EVERY;
+    /// Socket at the start of a tun queue file (0).
+    tun_file_sk = Offset("tun_file", "sk"), by: by::NONE;
+    /// Device of a tun queue file.
+    tun_file_tun = Offset("tun_file", "tun"), by: by::NONE;
+    /// Queue index of a tun queue file.
+    tun_file_queue_index = Offset("tun_file", "queue_index"), by: by::NONE;
+    /// Net device of a tun device.
+    tun_dev = Offset("tun_struct", "dev"), by: by::NONE;
+    /// The reason that has a cell of its own.
+    reason_full_ring = Enumerator("SKB_DROP_REASON_FULL_RING"), by: by::NONE;
+    /// Rows per bank.
+    slots = Setting, by: by::EVERY;
+    /// Entries of the cache less one.
+    cache_mask = Setting, by: by::EVERY;
+    /// 1: `kfree_skb` says a reason (5.17 and later).
+    has_reason = Setting, by: by::EVERY;
+}
+
+/// The table as the probes see it; index it with [`Field`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offsets(pub [u32; COUNT]);
+
+/// Code of the tap driver, as address ranges: where a drop is the tap's own.
+///
+/// `[start, end)`; unused ranges are empty. Kept in a map, not in `.rodata`, because tun may be loaded later.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Code {
+    /// `tun_net_xmit` and its cold part: packets that the tap refused.
+    pub xmit: [[u64; 2]; 2],
+    /// `tun_get_user`, `tun_sendmsg` and their cold parts: packets from the guest that the tap dropped.
+    pub recv: [[u64; 2]; 4],
+}
+
+#[cfg(feature = "user")]
+mod user {
+    #![expect(unsafe_code, reason = "aya::Pod promises that any bytes are a valid value")]
+    // SAFETY: integers only, no padding.
+    unsafe impl aya::Pod for super::Offsets {}
+    // SAFETY: integers only, no padding.
+    unsafe impl aya::Pod for super::Code {}
+}

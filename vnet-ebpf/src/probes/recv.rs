@@ -1,0 +1,31 @@
+//! A device hands a packet to the stack: a tap's guest sent it, or it came to this machine's virtio NIC.
+
+use aya_ebpf::programs::BtfTracePointContext;
+use vnet_ebpf::{counter::RECV, device::NO_SLOT, hist};
+
+use super::{Kernel, count, direct, extra_segments, row, slots};
+
+/// `ETH_HLEN`: the header is pulled off before the stack sees the packet.
+const ETHERNET_HEADER: u32 = 14;
+
+/// Queue index that the driver recorded (`skb_record_rx_queue` stores it + 1).
+#[inline(always)]
+pub(crate) fn recorded_queue(skb: Kernel) -> u32 {
+    u32::from(direct!(skb, skb_queue_mapping: u16)).saturating_sub(1)
+}
+
+/// Counts it.
+#[inline(always)]
+pub(crate) fn packet(ctx: &BtfTracePointContext, skb: Kernel) {
+    let dev: Kernel = direct!(skb, skb_dev: Kernel);
+    let slot = slots::find(ctx, dev, recorded_queue(skb));
+    // A packet that another device received before was redirected here, not sent by this guest.
+    if slot == NO_SLOT || direct!(skb, skb_iif: u32) != 0 {
+        return;
+    }
+    let len = direct!(skb, skb_len: u32) + ETHERNET_HEADER;
+    let extra = extra_segments(skb, len);
+    if let Some(row) = row(slot) {
+        count(row, RECV, hist::class(len), len, extra);
+    }
+}

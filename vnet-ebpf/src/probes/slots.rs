@@ -1,0 +1,233 @@
+//! From a packet's device and queue to its slot: a cache, a hash behind it, and the claim of a free slot when a queue
+//! of a watched device is seen for the first time. The device is recognised here, so its first packet is counted.
+
+use aya_ebpf::{
+    helpers::bpf_probe_read_kernel,
+    macros::map,
+    maps::{Array, HashMap, Queue},
+    programs::BtfTracePointContext,
+};
+use vnet_ebpf::{
+    counter::lost,
+    device::{CacheEntry, MAX_QUEUE, Meta, NO_SLOT, SlotKey, kind},
+};
+
+use super::{Kernel, MMAPABLE, direct, lose, offset, probe, store};
+
+const NOEXIST: u64 = 1;
+
+/// `ARPHRD_ETHER`.
+const ETHER: u16 = 1;
+
+/// Direct-mapped, two ways; user space sets the size.
+#[map]
+static CACHE: Array<CacheEntry> = Array::with_max_entries(2, MMAPABLE);
+
+/// Slots by device and queue; user space sets the size.
+#[map]
+static SLOTS: HashMap<SlotKey, u32> = HashMap::with_max_entries(1, 0);
+
+/// Slots that nobody has; user space fills it.
+#[map]
+static FREE: Queue<u32> = Queue::with_max_entries(1, 0);
+
+/// Who has a slot; user space sets the size.
+#[map]
+static META: Array<Meta> = Array::with_max_entries(1, MMAPABLE);
+
+/// A device as it can be told from every other for ever.
+#[derive(Clone, Copy)]
+pub(crate) struct Identity {
+    instance: u64,
+    netns: u32,
+    ifindex: u32,
+}
+
+impl Identity {
+    /// Of a device whose type the verifier knows.
+    #[inline(always)]
+    pub(crate) fn of(dev: Kernel) -> Self {
+        let node: Kernel = direct!(dev, dev_kobj_sd: Kernel);
+        let net: Kernel = direct!(dev, dev_net: Kernel);
+        Self {
+            instance: direct!(node, kernfs_id: u64),
+            netns: direct!(net, net_inum: u32),
+            ifindex: direct!(dev, dev_ifindex: u32),
+        }
+    }
+
+    /// Of a device reached through plain addresses.
+    #[inline(always)]
+    pub(crate) fn probed(dev: Kernel) -> Option<Self> {
+        let node: Kernel = probe!(dev, dev_kobj_sd: Kernel)?;
+        let net: Kernel = probe!(dev, dev_net: Kernel)?;
+        Some(Self {
+            instance: probe!(node, kernfs_id: u64)?,
+            netns: probe!(net, net_inum: u32)?,
+            ifindex: probe!(dev, dev_ifindex: u32)?,
+        })
+    }
+
+    /// Interface index.
+    #[inline(always)]
+    pub(crate) fn ifindex(&self) -> u32 {
+        self.ifindex
+    }
+
+    #[inline(always)]
+    fn key(&self, queue: u32) -> SlotKey {
+        SlotKey { instance: self.instance, netns: self.netns, ifindex: self.ifindex, queue, reserved: 0 }
+    }
+}
+
+/// The slot of a queue, [`NO_SLOT`] when nobody watches the device.
+#[inline(always)]
+pub(crate) fn find(ctx: &BtfTracePointContext, dev: Kernel, queue: u32) -> u32 {
+    find_as(ctx, dev, Identity::of(dev), queue)
+}
+
+/// Likewise, with the identity at hand.
+#[inline(always)]
+pub(crate) fn find_as(ctx: &BtfTracePointContext, dev: Kernel, id: Identity, queue: u32) -> u32 {
+    let tag = CacheEntry::tag(id.instance, queue);
+    let place = CacheEntry::place(id.netns, id.ifindex);
+    let index = CacheEntry::index(id.instance, queue) & offset!(cache_mask);
+    if let Some(entry) = CACHE.get(index) {
+        if entry.who & !u64::from(NO_SLOT) == tag && entry.place == place {
+            return entry.who as u32 & NO_SLOT;
+        }
+    }
+    second_way(ctx, dev, id, queue, index)
+}
+
+#[inline(always)]
+fn second_way(ctx: &BtfTracePointContext, dev: Kernel, id: Identity, queue: u32, index: u32) -> u32 {
+    let tag = CacheEntry::tag(id.instance, queue);
+    let place = CacheEntry::place(id.netns, id.ifindex);
+    let mut empty = index;
+    if let Some(entry) = CACHE.get(index ^ 1) {
+        if entry.who & !u64::from(NO_SLOT) == tag && entry.place == place {
+            return entry.who as u32 & NO_SLOT;
+        }
+        if entry.who == 0 {
+            empty = index ^ 1;
+        }
+    }
+    if let Some(entry) = CACHE.get(index) {
+        if entry.who == 0 {
+            empty = index;
+        }
+    }
+    // SAFETY: the value is an integer that is never changed after it was inserted.
+    let slot = match unsafe { SLOTS.get(&id.key(queue)) } {
+        Some(slot) => *slot,
+        None => match watched(dev) {
+            0 => NO_SLOT,
+            kind => match claim(ctx, dev_name(dev), id, queue, kind) {
+                Some(slot) => slot,
+                None => return NO_SLOT, // not cached: a slot may become free
+            },
+        },
+    };
+    if let Some(entry) = CACHE.get_ptr_mut(empty) {
+        // SAFETY: each word is written whole, see `CacheEntry`.
+        unsafe {
+            store!((*entry).who, 0);
+            store!((*entry).place, place);
+            store!((*entry).who, tag | u64::from(slot));
+        }
+    }
+    slot
+}
+
+/// Kind of a device that is counted, else 0.
+#[inline(always)]
+fn watched(dev: Kernel) -> u32 {
+    let ops: Kernel = direct!(dev, dev_rtnl_link_ops: Kernel);
+    if !ops.is_null() {
+        let name: *const [u8; 4] = direct!(ops, link_ops_kind: *const [u8; 4]);
+        // SAFETY: bpf_probe_read_kernel checks the address.
+        let is_tun = unsafe { bpf_probe_read_kernel(name) } == Ok(*b"tun\0");
+        let is_tap = is_tun && direct!(dev, dev_type: u16) == ETHER;
+        return if is_tap { kind::TAP } else { 0 };
+    }
+    let parent: Kernel = direct!(dev, dev_parent: Kernel);
+    if parent.is_null() {
+        return 0;
+    }
+    let driver: Kernel = direct!(parent, device_driver: Kernel);
+    if driver.is_null() {
+        return 0;
+    }
+    let name: *const [u8; 11] = direct!(driver, driver_name: *const [u8; 11]);
+    // SAFETY: as above.
+    let is_virtio = unsafe { bpf_probe_read_kernel(name) } == Ok(*b"virtio_net\0");
+    if is_virtio { kind::VIRTIO_NET } else { 0 }
+}
+
+#[inline(always)]
+fn dev_name(dev: Kernel) -> [u8; 16] {
+    probe!(dev, dev_name: [u8; 16]).unwrap_or_default()
+}
+
+/// Takes a free slot for a queue; another CPU that does so at the same time gets the same one.
+#[inline(always)]
+pub(crate) fn claim(
+    ctx: &BtfTracePointContext,
+    name: [u8; 16],
+    id: Identity,
+    queue: u32,
+    kind: u32,
+) -> Option<u32> {
+    if queue > MAX_QUEUE {
+        lose(lost::QUEUE_RANGE);
+        return None;
+    }
+    let Ok(Some(slot)) = FREE.pop() else {
+        lose(lost::NO_SLOT);
+        return None;
+    };
+    let key = id.key(queue);
+    if SLOTS.insert(key, slot, NOEXIST).is_err() {
+        let _ = FREE.push(slot, 0);
+        // SAFETY: as in `find`.
+        return unsafe { SLOTS.get(&key) }.copied();
+    }
+    let meta = META.get_ptr_mut(slot)?;
+    // SAFETY: the slot is ours until user space gives it back; `ready` is written last.
+    unsafe {
+        store!((*meta).instance, id.instance);
+        store!((*meta).netns, id.netns);
+        store!((*meta).ifindex, id.ifindex);
+        store!((*meta).queue, queue);
+        store!((*meta).kind, kind);
+        store!((*meta).name, name);
+        store!((*meta).ready, 1);
+    }
+    #[cfg(feature = "probe-log")]
+    aya_log_ebpf::info!(
+        ctx,
+        "slot {} is queue {} of ifindex {} in netns {}",
+        slot,
+        queue,
+        id.ifindex,
+        id.netns
+    );
+    #[cfg(not(feature = "probe-log"))]
+    let _ = ctx;
+    Some(slot)
+}
+
+/// The slot of a queue reached through plain addresses; claimed when it is new. The device is known to be a tap.
+#[inline(always)]
+pub(crate) fn find_probed(ctx: &BtfTracePointContext, dev: Kernel, queue: u32) -> Option<u32> {
+    let id = Identity::probed(dev)?;
+    // SAFETY: as in `find`.
+    if let Some(slot) = unsafe { SLOTS.get(&id.key(queue)) } {
+        return Some(*slot);
+    }
+    if probe!(dev, dev_type: u16)? != ETHER {
+        return None;
+    }
+    claim(ctx, dev_name(dev), id, queue, kind::TAP)
+}

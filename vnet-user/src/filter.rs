@@ -1,0 +1,93 @@
+//! Which devices are told of: by name, VM and namespace. The same for every source.
+
+use glob::Pattern;
+
+use crate::topology::{Device, DeviceKey, Netns, Topology};
+
+/// What the user asked to see; empty lists ask for everything.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Names of devices, with `*` and `?`.
+    pub devices: Vec<Pattern>,
+    /// Names or process ids of VM monitors, with `*` and `?`.
+    pub vms: Vec<Pattern>,
+    /// Namespaces.
+    pub netns: Vec<Netns>,
+    refused: std::collections::BTreeSet<DeviceKey>,
+}
+
+impl Filter {
+    /// A filter for these.
+    pub fn new(devices: Vec<Pattern>, vms: Vec<Pattern>, netns: Vec<Netns>) -> Self {
+        Self { devices, vms, netns, refused: std::collections::BTreeSet::new() }
+    }
+
+    /// The part of a topology that was asked for; remembered for [`Filter::admits_key`].
+    pub fn apply(&mut self, topology: &Topology) -> Topology {
+        let (admitted, refused): (Vec<Device>, Vec<Device>) =
+            topology.devices.iter().cloned().partition(|device| self.admits(device));
+        self.refused = refused.into_iter().map(|device| device.key).collect();
+        Topology { devices: admitted }
+    }
+
+    /// Whether the queues of a device are told of. A device that no topology named yet is.
+    pub fn admits_key(&self, key: DeviceKey) -> bool {
+        !self.refused.contains(&key)
+    }
+
+    fn admits(&self, device: &Device) -> bool {
+        let any = |patterns: &[Pattern], text: &str| {
+            patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(text))
+        };
+        let vm = match &device.owner {
+            Some(owner) => any(&self.vms, &owner.comm) || any(&self.vms, &owner.pid.to_string()),
+            None => self.vms.is_empty(),
+        };
+        any(&self.devices, &device.name)
+            && vm
+            && (self.netns.is_empty() || self.netns.contains(&device.key.netns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::{DeviceKind, IfIndex, Owner};
+
+    fn device(name: &str, ifindex: u32, owner: Option<(u32, &str)>) -> Device {
+        Device {
+            key: DeviceKey { netns: Netns(1), ifindex: IfIndex(ifindex), generation: 0 },
+            name: name.to_owned(),
+            kind: DeviceKind::Tap,
+            present: true,
+            queues_max: None,
+            queues_enabled: None,
+            queues_disabled: None,
+            owner: owner.map(|(pid, comm)| Owner { pid, start: 0, comm: comm.to_owned() }),
+            uncovered: Vec::new(),
+        }
+    }
+
+    fn names(mut filter: Filter) -> Vec<String> {
+        let devices =
+            vec![device("tap0", 1, Some((7, "qemu-web"))), device("tap1", 2, None), device("vnet5", 3, None)];
+        filter.apply(&Topology { devices }).devices.into_iter().map(|device| device.name).collect()
+    }
+
+    fn patterns(text: &str) -> Vec<Pattern> {
+        vec![Pattern::new(text).unwrap()]
+    }
+
+    #[test]
+    fn nothing_asked_for_is_everything() {
+        assert_eq!(names(Filter::default()).len(), 3);
+    }
+
+    #[test]
+    fn names_vms_and_namespaces_narrow_it() {
+        assert_eq!(names(Filter::new(patterns("tap*"), vec![], vec![])), ["tap0", "tap1"]);
+        assert_eq!(names(Filter::new(vec![], patterns("*web"), vec![])), ["tap0"]);
+        assert_eq!(names(Filter::new(vec![], patterns("7"), vec![])), ["tap0"]);
+        assert!(names(Filter::new(vec![], vec![], vec![Netns(2)])).is_empty());
+    }
+}

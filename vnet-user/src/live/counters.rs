@@ -1,0 +1,288 @@
+//! Reads the probes' counters: sums rows over CPUs, without system calls while nothing is dropped.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use vnet_ebpf::{
+    counter::{
+        Direction, Pending, RECV, RECV_DROPS, ROW, Row, STACK_DROPS, XMIT, XMIT_DROPS, XMIT_FULL_RING, lost,
+    },
+    device::{CacheEntry, Meta, NO_SLOT, kind},
+    hist::CLASSES,
+};
+
+use super::load::Maps;
+use crate::{
+    record::{Flow, QueueCounts},
+    topology::QueueKey,
+};
+
+/// Which directions the attached probes cover.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Coverage {
+    pub(crate) tap_tx: bool,
+    pub(crate) tap_rx: bool,
+    pub(crate) virtio_tx: bool,
+    pub(crate) virtio_rx: bool,
+    pub(crate) stack_drops: bool,
+}
+
+/// Drops of one slot and cell, by reason.
+type Reasons = BTreeMap<u16, u64>;
+
+/// A slot in use.
+struct Slot {
+    index: usize,
+    meta: Meta,
+    key: QueueKey,
+    /// Counts that were there before counting began, and so are not ours to tell.
+    base: Row,
+    /// As last told.
+    told: Row,
+    /// Whether `told` was ever told.
+    fresh: bool,
+    /// Reads since the device was found to be gone.
+    gone: Option<u8>,
+}
+
+/// All slots in use, and what released ones had counted.
+#[derive(Default)]
+pub(crate) struct Counters {
+    slots: Vec<Slot>,
+    /// Slots that `slots` has, to find new ones quickly.
+    taken: Vec<bool>,
+    /// The last packet of each CPU, as found by the read before.
+    pending: Vec<Pending>,
+    reasons: HashMap<(u32, u16), Reasons>,
+    /// Counts of released slots, which a later slot of the same queue goes on from.
+    released: HashMap<QueueKey, QueueCounts>,
+    names: BTreeMap<u32, Arc<str>>,
+    coverage: Coverage,
+}
+
+impl Counters {
+    /// `names`: drop reasons by number.
+    pub(crate) fn new(coverage: Coverage, names: &BTreeMap<u32, String>) -> Self {
+        let names = names.iter().map(|(number, name)| (*number, Arc::from(name.as_str()))).collect();
+        Self { coverage, names, ..Self::default() }
+    }
+
+    /// Slots that probes claimed since the last call.
+    pub(crate) fn claimed(&mut self, maps: &Maps) -> Vec<(usize, Meta)> {
+        self.taken.resize(maps.meta.len(), false);
+        let free = self.taken.iter().enumerate().filter(|(_, taken)| !**taken);
+        free.map(|(index, _)| (index, maps.meta.read(index))).filter(|(_, meta)| meta.ready == 1).collect()
+    }
+
+    /// Says whose a claimed slot is. `counting` is false for one that was claimed before counting began.
+    pub(crate) fn bind(&mut self, maps: &Maps, index: usize, meta: Meta, key: QueueKey, counting: bool) {
+        self.taken[index] = true;
+        let base = if counting { [0; ROW] } else { sum(maps, index) };
+        self.slots.push(Slot { index, meta, key, base, told: [0; ROW], fresh: true, gone: None });
+    }
+
+    /// Counts of queues that changed since the last read, sorted by key.
+    ///
+    /// Call it at least 20 ms after the one before: a packet that was handed over before and has not been refused since
+    /// is then known to be accepted.
+    pub(crate) fn read(&mut self, maps: &Maps) -> Vec<(QueueKey, QueueCounts)> {
+        let mut rows: Vec<Row> = self.slots.iter().map(|slot| sum(maps, slot.index)).collect();
+        self.settle(maps, &mut rows);
+        let mut dropping = false;
+        for (slot, row) in self.slots.iter().zip(&mut rows) {
+            for (cell, base) in row.iter_mut().zip(slot.base) {
+                *cell -= base.min(*cell);
+            }
+            dropping |= row[RECV_DROPS] != slot.told[RECV_DROPS] || row[XMIT_DROPS] != slot.told[XMIT_DROPS];
+        }
+        if dropping {
+            self.read_reasons(maps);
+        }
+        let unlisted = lost(maps)[lost::DROP_REASON] > 0;
+        let mut changed: BTreeMap<QueueKey, QueueCounts> = BTreeMap::new();
+        for (slot, row) in self.slots.iter_mut().zip(rows) {
+            if row != slot.told || slot.fresh {
+                (slot.told, slot.fresh) = (row, false);
+                changed.insert(slot.key, self.released.get(&slot.key).cloned().unwrap_or_default());
+            }
+        }
+        for slot in &self.slots {
+            if let Some(counts) = changed.get_mut(&slot.key) {
+                merge(counts, &self.of_slot(slot, unlisted));
+            }
+        }
+        changed.into_iter().collect()
+    }
+
+    /// Adds the packet that each CPU handed over last to its row, if it was there at the read before too.
+    fn settle(&mut self, maps: &Maps, rows: &mut [Row]) {
+        let now: Vec<Pending> = (0..maps.pending.len()).map(|cpu| maps.pending.read(cpu)).collect();
+        for (pending, before) in now.iter().zip(&self.pending) {
+            if pending.slot == NO_SLOT || pending != before {
+                continue;
+            }
+            let slot = self.slots.iter().position(|slot| slot.index == pending.slot as usize);
+            if let Some(row) = slot.and_then(|slot| rows.get_mut(slot)) {
+                row[XMIT.size(pending.class as usize % CLASSES)] += 1;
+                row[XMIT.bytes()] += u64::from(pending.len);
+                row[XMIT.extra_segments()] += u64::from(pending.extra_segments);
+            }
+        }
+        self.pending = now;
+    }
+
+    fn read_reasons(&mut self, maps: &Maps) {
+        self.reasons.clear();
+        for (key, count) in maps.drops.iter().flatten() {
+            self.reasons.entry((key.slot, key.cell)).or_default().insert(key.reason, count);
+        }
+    }
+
+    fn of_slot(&self, slot: &Slot, unlisted: bool) -> QueueCounts {
+        let mut recv = flow(&slot.told, RECV);
+        let mut xmit = flow(&slot.told, XMIT);
+        recv.drops = self.drops(slot, RECV_DROPS, unlisted);
+        xmit.drops = self.drops(slot, XMIT_DROPS, unlisted);
+        if slot.told[XMIT_FULL_RING] > 0 {
+            *xmit.drops.entry(Arc::from("FULL_RING")).or_default() += slot.told[XMIT_FULL_RING];
+        }
+        if slot.meta.kind == kind::VIRTIO_NET {
+            let covered = self.coverage;
+            return QueueCounts {
+                tx: covered.virtio_tx.then_some(xmit),
+                rx: covered.virtio_rx.then_some(recv),
+            };
+        }
+        recv.stack_drops = self.coverage.stack_drops.then_some(slot.told[STACK_DROPS]);
+        QueueCounts {
+            tx: self.coverage.tap_tx.then_some(recv),
+            rx: self.coverage.tap_rx.then_some(xmit),
+        }
+    }
+
+    fn drops(&self, slot: &Slot, cell: usize, unlisted: bool) -> BTreeMap<Arc<str>, u64> {
+        let key = (u32::try_from(slot.index).unwrap_or(NO_SLOT), u16::try_from(cell).unwrap_or(u16::MAX));
+        let mut drops = BTreeMap::new();
+        for (reason, count) in self.reasons.get(&key).into_iter().flatten() {
+            let name = self.names.get(&u32::from(*reason)).cloned();
+            *drops.entry(name.unwrap_or_else(|| Arc::from(format!("REASON_{reason}")))).or_default() += count;
+        }
+        let listed: u64 = drops.values().sum();
+        if unlisted && slot.told[cell] > listed {
+            drops.insert(Arc::from("UNLISTED"), slot.told[cell] - listed);
+        }
+        drops
+    }
+
+    /// Gives back the slots of devices that are gone, so that a host where devices come and go never runs out.
+    ///
+    /// A slot is first cut off from the probes, then read once more, then emptied: three calls apart.
+    pub(crate) fn release(&mut self, maps: &mut Maps, present: impl Fn(&QueueKey) -> bool) {
+        let mut index = 0;
+        while index < self.slots.len() {
+            let slot = &mut self.slots[index];
+            match slot.gone {
+                None if present(&slot.key) => {}
+                None => {
+                    let _ = maps.slots.remove(&slot.meta.slot_key()); // absent is as good
+                    forget(maps, &slot.meta);
+                    slot.gone = Some(0);
+                }
+                Some(reads) if reads < 2 => slot.gone = Some(reads + 1),
+                Some(_) => {
+                    self.retire(maps, index);
+                    continue;
+                }
+            }
+            index += 1;
+        }
+    }
+
+    fn retire(&mut self, maps: &mut Maps, index: usize) {
+        let slot = self.slots.swap_remove(index);
+        let counts = self.of_slot(&slot, lost(maps)[lost::DROP_REASON] > 0);
+        merge(self.released.entry(slot.key).or_default(), &counts);
+        let Ok(number) = u32::try_from(slot.index) else { return };
+        for cell in [RECV_DROPS, XMIT_DROPS] {
+            let cell = u16::try_from(cell).unwrap_or(u16::MAX);
+            for reason in self.reasons.remove(&(number, cell)).into_iter().flatten().map(|(reason, _)| reason) {
+                let _ = maps.drops.remove(&vnet_ebpf::counter::DropKey { slot: number, cell, reason });
+            }
+        }
+        for row in (slot.index..maps.banks.len()).step_by(maps.meta.len()) {
+            maps.banks.write(row, [0; ROW]);
+        }
+        maps.meta.write(slot.index, Meta::default());
+        self.taken[slot.index] = false;
+        let _ = maps.free.push(number, 0); // there is room: it came from there
+    }
+}
+
+/// Packets that the probes could not count.
+pub(crate) fn lost(maps: &Maps) -> [u64; lost::CELLS] {
+    let mut all = [0; lost::CELLS];
+    for cpu in 0..maps.lost.len() {
+        for (sum, cell) in all.iter_mut().zip(maps.lost.read(cpu)) {
+            *sum += cell;
+        }
+    }
+    all
+}
+
+/// A slot's row, summed over the banks.
+fn sum(maps: &Maps, slot: usize) -> Row {
+    let mut all = [0; ROW];
+    for index in (slot..maps.banks.len()).step_by(maps.meta.len()) {
+        for (sum, cell) in all.iter_mut().zip(maps.banks.read(index)) {
+            *sum = u64::wrapping_add(*sum, cell);
+        }
+    }
+    all
+}
+
+/// Clears what the probes' cache has of a slot.
+fn forget(maps: &Maps, meta: &Meta) {
+    let tag = CacheEntry::tag(meta.instance, meta.queue);
+    let first = CacheEntry::index(meta.instance, meta.queue) as usize & (maps.cache.len() - 1);
+    for index in [first, first ^ 1] {
+        if maps.cache.read(index).who & !u64::from(NO_SLOT) == tag {
+            maps.cache.write(index, CacheEntry::default());
+        }
+    }
+}
+
+fn flow(row: &Row, direction: Direction) -> Flow {
+    let mut flow = Flow { bytes: row[direction.bytes()], ..Flow::default() };
+    for (class, size) in flow.sizes.iter_mut().enumerate() {
+        *size = row[direction.size(class)];
+    }
+    flow.segments = flow.packets() + row[direction.extra_segments()];
+    flow
+}
+
+fn merge(into: &mut QueueCounts, more: &QueueCounts) {
+    let add = |into: &mut Option<Flow>, more: &Option<Flow>| {
+        let (Some(into), Some(more)) = (into.as_mut(), more) else {
+            if into.is_none() {
+                into.clone_from(more);
+            }
+            return;
+        };
+        into.bytes += more.bytes;
+        into.segments += more.segments;
+        for (size, n) in into.sizes.iter_mut().zip(more.sizes) {
+            *size += n;
+        }
+        for (reason, n) in &more.drops {
+            *into.drops.entry(Arc::clone(reason)).or_default() += n;
+        }
+        into.stack_drops = match (into.stack_drops, more.stack_drops) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
+    };
+    add(&mut into.tx, &more.tx);
+    add(&mut into.rx, &more.rx);
+}

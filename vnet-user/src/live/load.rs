@@ -1,0 +1,308 @@
+//! From the object to running programs: maps are sized for this host, each program is loaded and attached on its own,
+//! and what could not be is said per signal.
+
+use std::{borrow::Cow, os::fd::AsFd as _};
+
+use anyhow::{Context, Result, bail};
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::{Array, HashMap, Map, MapData, Queue},
+    programs::{BtfTracePoint, ProgramError},
+};
+use vnet_ebpf::{
+    counter::{DropKey, Pending, Row, lost},
+    device::{CacheEntry, Meta, NO_SLOT, SlotKey},
+    offsets::{Code, Field, by},
+};
+
+use super::{
+    kernel::Kernel,
+    mmap::{Plain, Shared},
+    symbols::{self, SymbolError},
+};
+use crate::record::{Known, Probe};
+
+/// The object built with this program; empty in a build without a BPF toolchain.
+static EMBEDDED: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probes.bpf.o"));
+
+/// A program of the object and where it is attached.
+struct Program {
+    name: &'static str,
+    tracepoint: &'static str,
+    /// Arguments that the program reads.
+    args: usize,
+    /// Its bit in the table of offsets.
+    by: u32,
+    /// What is measured through it.
+    signals: &'static [&'static str],
+}
+
+/// All programs. A new one is a row here and a function in the object.
+const PROGRAMS: &[Program] = &[
+    Program {
+        name: "drop",
+        tracepoint: "kfree_skb",
+        args: 2,
+        by: by::DROP,
+        signals: &["tap.rx.drops", "tap.tx.drops", "tap.tx.stack_drops"],
+    },
+    Program {
+        name: "recv",
+        tracepoint: "netif_receive_skb_entry",
+        args: 1,
+        by: by::RECV,
+        signals: &["tap.tx"],
+    },
+    Program {
+        name: "recv_napi",
+        tracepoint: "napi_gro_receive_entry",
+        args: 1,
+        by: by::RECV,
+        signals: &["tap.tx.napi", "virtio_net.rx"],
+    },
+    Program {
+        name: "recv_frags",
+        tracepoint: "napi_gro_frags_entry",
+        args: 1,
+        by: by::RECV,
+        signals: &["tap.tx.napi_frags"],
+    },
+    Program {
+        name: "xmit",
+        tracepoint: "net_dev_start_xmit",
+        args: 2,
+        by: by::XMIT,
+        signals: &["tap.rx", "virtio_net.tx"],
+    },
+];
+
+/// The probes, attached. Everything is detached when this is dropped, or when the process ends however it does.
+pub(crate) struct Loaded {
+    /// Owns programs and links.
+    _ebpf: Ebpf,
+    /// The signals and how they are known.
+    pub(crate) probes: Vec<Probe>,
+    /// What they count into.
+    pub(crate) maps: Maps,
+}
+
+/// The maps that the probes and user space share.
+pub(crate) struct Maps {
+    /// Counters, a bank per possible CPU.
+    pub(crate) banks: Shared<Row>,
+    /// The last packet of each CPU.
+    pub(crate) pending: Shared<Pending>,
+    /// Owners of slots.
+    pub(crate) meta: Shared<Meta>,
+    /// The probes' cache; entries of released slots are cleared here.
+    pub(crate) cache: Shared<CacheEntry>,
+    /// What the probes could not count.
+    pub(crate) lost: Shared<[u64; lost::CELLS]>,
+    /// Drops by reason.
+    pub(crate) drops: HashMap<MapData, DropKey, u64>,
+    /// Slots by device and queue.
+    pub(crate) slots: HashMap<MapData, SlotKey, u32>,
+    /// Slots that nobody has.
+    pub(crate) free: Queue<MapData, u32>,
+}
+
+impl Loaded {
+    /// Loads and attaches what this kernel allows, with room for `slots` queues.
+    pub(crate) fn new(kernel: &mut Kernel, slots: u32, without: &[String]) -> Result<Self> {
+        let object = object()?;
+        let cpus = possible_cpus()?;
+        let cache = cache_entries(slots);
+        kernel.set(Field::slots, slots);
+        kernel.set(Field::cache_mask, cache - 1);
+        let mut ebpf = EbpfLoader::new()
+            .btf(None) // the object has no CO-RE relocations
+            .override_global("OFFSETS", &kernel.offsets, true)
+            .map_max_entries("BANKS", slots.checked_mul(cpus).context("too many queues for this many CPUs")?)
+            .map_max_entries("PENDING", cpus)
+            .map_max_entries("LOST", cpus)
+            .map_max_entries("META", slots)
+            .map_max_entries("SLOTS", slots)
+            .map_max_entries("FREE", slots)
+            .map_max_entries("CACHE", cache)
+            .load(&object)
+            .context("the maps of the probes cannot be made")?;
+        // Programs hold on to their maps once they are loaded; only then may the maps be taken out of aya's hands.
+        let btf = Btf::from_sys_fs().context("the kernel's BTF cannot be read")?;
+        let loads: Vec<Result<()>> =
+            PROGRAMS.iter().map(|program| load(&mut ebpf, program, kernel, &btf, without)).collect();
+        let mut maps = Maps::take(&mut ebpf, slots as usize, cpus as usize, cache as usize)?;
+        maps.reset(slots)?;
+        let located = locate_tun(&mut ebpf)?;
+        let mut probes = Vec::new();
+        for (program, load) in PROGRAMS.iter().zip(loads) {
+            let attached = load.and_then(|()| attach(&mut ebpf, program));
+            probes.extend(program.signals.iter().map(|signal| describe(program, signal, attached.as_ref().err())));
+        }
+        refine(&mut probes, kernel, located.as_ref().err());
+        if probes.iter().all(|probe| probe.state == Known::Unavailable) {
+            let reason = probes.into_iter().find_map(|probe| probe.reason).unwrap_or_default();
+            bail!("no probe can be attached here: {reason}");
+        }
+        Ok(Self { _ebpf: ebpf, probes, maps })
+    }
+}
+
+impl Maps {
+    fn take(ebpf: &mut Ebpf, slots: usize, cpus: usize, cache: usize) -> Result<Self> {
+        Ok(Self {
+            banks: share(ebpf, "BANKS", slots * cpus)?,
+            pending: share(ebpf, "PENDING", cpus)?,
+            meta: share(ebpf, "META", slots)?,
+            cache: share(ebpf, "CACHE", cache)?,
+            lost: share(ebpf, "LOST", cpus)?,
+            drops: HashMap::try_from(map(ebpf, "DROPS")?)?,
+            slots: HashMap::try_from(map(ebpf, "SLOTS")?)?,
+            free: Queue::try_from(map(ebpf, "FREE")?)?,
+        })
+    }
+
+    fn reset(&mut self, slots: u32) -> Result<()> {
+        for slot in 0..slots {
+            self.free.push(slot, 0).context("the list of free slots cannot be filled")?;
+        }
+        for cpu in 0..self.pending.len() {
+            self.pending.write(cpu, Pending { slot: NO_SLOT, ..Pending::default() });
+        }
+        Ok(())
+    }
+
+    /// Bytes of kernel memory that the shared maps take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.banks.bytes() + self.pending.bytes() + self.meta.bytes() + self.cache.bytes() + self.lost.bytes()
+    }
+}
+
+/// Kernel memory of the shared maps for `slots` queues on `cpus` possible CPUs, in bytes.
+pub fn map_bytes(slots: u32, cpus: u32) -> u64 {
+    let per_cpu = u64::from(slots) * size_of::<Row>() as u64
+        + (size_of::<Pending>() + size_of::<[u64; lost::CELLS]>()) as u64;
+    u64::from(cpus) * per_cpu
+        + u64::from(slots) * size_of::<Meta>() as u64
+        + u64::from(cache_entries(slots)) * size_of::<CacheEntry>() as u64
+}
+
+/// Slots for a host that has `queues` now: an eighth more, and never so few that a growing host runs out soon.
+pub fn slots_for(queues: u32) -> u32 {
+    queues.saturating_add((queues / 16).max(224)).min(NO_SLOT)
+}
+
+fn cache_entries(slots: u32) -> u32 {
+    (slots * 4).next_power_of_two().max(1 << 14)
+}
+
+fn possible_cpus() -> Result<u32> {
+    let cpus = aya::util::nr_cpus();
+    let cpus = cpus.map_err(|(path, error)| anyhow::Error::new(error).context(format!("cannot read {path}")))?;
+    Ok(u32::try_from(cpus)?)
+}
+
+fn map(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
+    ebpf.take_map(name).with_context(|| format!("the object has no map {name}: it is of another version"))
+}
+
+fn share<T: Plain>(ebpf: &mut Ebpf, name: &str, len: usize) -> Result<Shared<T>> {
+    let Map::Array(data) = map(ebpf, name)? else { bail!("map {name} is not an array") };
+    Shared::new(data.fd().as_fd(), len).with_context(|| format!("map {name} cannot be mapped"))
+}
+
+/// Tells the probes where the tap driver is.
+fn locate_tun(ebpf: &mut Ebpf) -> Result<Result<(), SymbolError>> {
+    let code = match symbols::code() {
+        Ok(code) => code,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut map: Array<_, Code> = Array::try_from(map(ebpf, "CODE")?)?;
+    map.set(0, code, 0).context("map CODE cannot be written")?;
+    Ok(Ok(()))
+}
+
+fn load(ebpf: &mut Ebpf, program: &Program, kernel: &Kernel, btf: &Btf, without: &[String]) -> Result<()> {
+    if without.iter().any(|absent| absent == program.tracepoint) {
+        bail!("this kernel has no tracepoint {} (left out)", program.tracepoint);
+    }
+    let args = kernel.tracepoint_args(program.tracepoint);
+    let args = args.map_err(|_| anyhow::anyhow!("this kernel has no tracepoint {}", program.tracepoint))?;
+    if args < program.args {
+        bail!("tracepoint {} has {args} arguments here, not {}", program.tracepoint, program.args);
+    }
+    if let Some(error) = kernel.lacks(program.by) {
+        bail!("{error}");
+    }
+    let refused = tracepoint(ebpf, program)?.load(program.tracepoint, btf).err();
+    refused.map_or(Ok(()), |error| bail!("the kernel refused the program: {}", summary(&error)))
+}
+
+/// The kernel's verdict without the thousand lines that led to it.
+fn summary(error: &ProgramError) -> String {
+    let ProgramError::LoadError { io_error, verifier_log } = error else { return error.to_string() };
+    let log = verifier_log.to_string();
+    let noise = ["verification time", "stack depth", "processed "];
+    let verdict = log.lines().rev().find(|line| !line.is_empty() && !noise.iter().any(|n| line.starts_with(n)));
+    format!("{io_error}: {}", verdict.unwrap_or("(no message)"))
+}
+
+fn attach(ebpf: &mut Ebpf, program: &Program) -> Result<()> {
+    tracepoint(ebpf, program)?.attach().context("the program cannot be attached")?;
+    Ok(())
+}
+
+fn tracepoint<'a>(ebpf: &'a mut Ebpf, program: &Program) -> Result<&'a mut BtfTracePoint> {
+    let found = ebpf.program_mut(program.name);
+    let found = found.with_context(|| format!("the object has no program {}: it is of another version", program.name))?;
+    Ok(found.try_into()?)
+}
+
+fn describe(program: &Program, signal: &str, failed: Option<&anyhow::Error>) -> Probe {
+    Probe {
+        signal: signal.to_owned(),
+        via: format!("tp_btf:{}", program.tracepoint),
+        state: if failed.is_some() { Known::Unavailable } else { Known::Exact },
+        reason: failed.map(|error| format!("{error:#}")),
+        runs: None,
+        run_ns: None,
+    }
+}
+
+/// What else a signal needs than its program.
+fn refine(probes: &mut [Probe], kernel: &Kernel, code: Option<&SymbolError>) {
+    if let Some(error) = code {
+        for signal in ["tap.rx.drops", "tap.tx.drops", "tap.tx.stack_drops"] {
+            degrade(probes, signal, Known::Unavailable, &format!("a drop cannot be told to be the tap's own: {error}"));
+        }
+    }
+    let tun = [Field::tun_file_sk, Field::tun_file_tun, Field::tun_file_queue_index, Field::tun_dev];
+    if let Some(error) = tun.iter().find_map(|field| kernel.why_not(*field)) {
+        degrade(probes, "tap.tx.drops", Known::Unavailable, &error.to_string());
+    }
+    if probes.iter().any(|probe| probe.signal == "tap.rx.drops" && probe.state != Known::Exact) {
+        degrade(probes, "tap.rx", Known::Derived, "packets that the tap refuses are counted as accepted");
+    }
+}
+
+/// Lowers a signal that was exact so far.
+fn degrade(probes: &mut [Probe], signal: &str, state: Known, reason: &str) {
+    if let Some(probe) = probes.iter_mut().find(|probe| probe.signal == signal && probe.state == Known::Exact) {
+        probe.state = state;
+        probe.reason = Some(reason.to_owned());
+    }
+}
+
+/// The object: the one that `VNET_BPF_OBJECT` names, else the one built in.
+fn object() -> Result<Cow<'static, [u8]>> {
+    match std::env::var_os("VNET_BPF_OBJECT") {
+        Some(path) => {
+            let bytes = std::fs::read(&path);
+            Ok(Cow::Owned(bytes.with_context(|| format!("VNET_BPF_OBJECT: {} cannot be read", path.display()))?))
+        }
+        None if EMBEDDED.is_empty() => bail!(
+            "this build of vnet has no probes: build it with `cargo xtask build`, or set VNET_BPF_OBJECT to an \
+             object that was built elsewhere"
+        ),
+        None => Ok(Cow::Borrowed(EMBEDDED)),
+    }
+}

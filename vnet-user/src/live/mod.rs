@@ -1,0 +1,259 @@
+//! This host, now: probes that count in the kernel, and an inventory of the devices they count for.
+//!
+//! Everything that touches the kernel is below this module; it yields records and knows nothing of what becomes of them.
+
+pub mod btf;
+mod counters;
+pub mod inventory;
+mod kernel;
+mod load;
+mod mmap;
+pub mod prereq;
+mod symbols;
+
+use std::{
+    fs,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Result, bail};
+use vnet_ebpf::{counter::lost, device::kind};
+
+pub use self::load::{map_bytes, slots_for};
+use self::{
+    counters::{Counters, Coverage},
+    inventory::Inventory,
+    kernel::Kernel,
+    load::Loaded,
+};
+use crate::{
+    filter::Filter,
+    record::{Known, Lost, Nanos, Probe, Record, Sample, Source, SourceKind},
+    topology::{Device, DeviceKind, IfIndex, Netns, QueueKey, QueuePair, Topology},
+};
+
+/// A packet that was handed to a device this long ago and is not refused was accepted.
+const SETTLED: Duration = Duration::from_millis(20);
+
+/// Changes that come in a burst are told together.
+const BURST: Duration = Duration::from_millis(20);
+
+/// How often queue counts are read again; tun tells nobody when a queue comes or goes.
+const REFRESH: Duration = Duration::from_secs(2);
+
+/// What to observe and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Time between two samples.
+    pub interval: Duration,
+    /// Which devices are told of.
+    pub filter: Filter,
+    /// Names of fields, tracepoints and symbols of the kernel that are treated as absent. For tests.
+    pub without: Vec<String>,
+}
+
+/// The live source. Dropping it detaches everything.
+pub struct Live {
+    options: Options,
+    loaded: Loaded,
+    inventory: Inventory,
+    counters: Counters,
+    source: Source,
+    began: Instant,
+    tick: tokio::time::Interval,
+    refreshed: Instant,
+    /// Last topology told, before the filter.
+    told: Option<Topology>,
+    lost: Lost,
+}
+
+impl Live {
+    /// Loads and attaches the probes; counting has begun when this returns.
+    ///
+    /// # Errors
+    /// What is missing and what to do about it, in one sentence: see [`prereq::check`].
+    pub fn start(options: Options) -> Result<Self> {
+        let problems = prereq::check();
+        if let Some(problem) = problems.iter().find(|problem| problem.fatal) {
+            bail!("{}", problem.sentence);
+        }
+        let mut kernel = Kernel::read(&options.without)?;
+        let mut inventory = Inventory::start()?;
+        let devices = inventory.topology().devices;
+        let loaded = Loaded::new(&mut kernel, slots_for(devices.iter().map(queues).sum()), &options.without)?;
+        let began = Instant::now();
+        let mut counters = Counters::new(coverage(&loaded.probes), &kernel.reasons);
+        bind(&mut counters, &mut inventory, &loaded, false)?;
+        let mut probes = loaded.probes.clone();
+        probes.push(macvtap());
+        let source = Source {
+            kind: SourceKind::Live,
+            host: line("/proc/sys/kernel/hostname"),
+            kernel: line("/proc/sys/kernel/osrelease"),
+            started: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            probes,
+        };
+        let mut tick = tokio::time::interval(options.interval);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tick.reset();
+        Ok(Self {
+            options,
+            loaded,
+            inventory,
+            counters,
+            source,
+            began,
+            tick,
+            refreshed: began,
+            told: None,
+            lost: Lost::default(),
+        })
+    }
+
+    /// What can't be seen of this host though it should be: one sentence each.
+    pub fn problems(&self) -> &[String] {
+        self.inventory.problems()
+    }
+
+    /// Bytes of kernel memory that the counters take.
+    pub fn map_bytes(&self) -> usize {
+        self.loaded.maps.bytes()
+    }
+
+    /// The next records: at once where the source begins; then a sample per interval, and a topology as it changes.
+    ///
+    /// # Errors
+    /// When the inventory can no longer be followed.
+    pub async fn next(&mut self) -> Result<Vec<Record>> {
+        if self.told.is_none() {
+            let mut records = vec![Record::Source(self.source.clone())];
+            self.observe(&mut records)?;
+            return Ok(records);
+        }
+        loop {
+            let sampling = tokio::select! {
+                _ = self.tick.tick() => true,
+                () = self.inventory.changed() => false,
+            };
+            let mut records = Vec::new();
+            if sampling {
+                self.observe(&mut records)?;
+            } else {
+                tokio::time::sleep(BURST).await;
+                self.inventory.drain()?;
+                self.tell_topology(&mut records);
+            }
+            if !records.is_empty() {
+                return Ok(records);
+            }
+        }
+    }
+
+    /// A last sample in which every packet is settled, and the end.
+    ///
+    /// # Errors
+    /// As [`Live::next`].
+    pub async fn finish(&mut self) -> Result<Vec<Record>> {
+        let mut records = Vec::new();
+        self.inventory.refresh()?;
+        self.observe(&mut records)?;
+        tokio::time::sleep(SETTLED).await;
+        self.observe(&mut records)?;
+        records.push(Record::End(self.now()));
+        Ok(records)
+    }
+
+    fn now(&self) -> Nanos {
+        Nanos(u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Reads everything once.
+    fn observe(&mut self, records: &mut Vec<Record>) -> Result<()> {
+        if self.refreshed.elapsed() >= REFRESH {
+            self.refreshed = Instant::now();
+            self.inventory.refresh()?;
+        }
+        bind(&mut self.counters, &mut self.inventory, &self.loaded, true)?;
+        let queues = self.counters.read(&self.loaded.maps);
+        let at = self.now();
+        let inventory = &self.inventory;
+        self.counters.release(&mut self.loaded.maps, |key| inventory.is_present(key.device));
+        self.tell_topology(records);
+        let queues = queues.into_iter().filter(|(key, _)| self.options.filter.admits_key(key.device)).collect();
+        records.push(Record::Sample(Sample { at, queues }));
+        let cells = counters::lost(&self.loaded.maps);
+        let kernel = cells[lost::NO_SLOT] + cells[lost::QUEUE_RANGE] + cells[lost::DROP_REASON];
+        let lost = Lost { events: kernel + self.inventory.lost_events(), records: 0 };
+        if lost != self.lost {
+            self.lost = lost;
+            records.push(Record::Lost(lost));
+        }
+        Ok(())
+    }
+
+    fn tell_topology(&mut self, records: &mut Vec<Record>) {
+        let topology = self.inventory.topology();
+        if self.told.as_ref() != Some(&topology) {
+            records.push(Record::Topology(self.options.filter.apply(&topology)));
+            self.told = Some(topology);
+        }
+    }
+}
+
+/// Finds out whose the slots are that probes claimed. The inventory is brought up to date in between, so that a device
+/// whose packets were counted is known by then.
+fn bind(counters: &mut Counters, inventory: &mut Inventory, loaded: &Loaded, counting: bool) -> Result<()> {
+    let claimed = counters.claimed(&loaded.maps);
+    inventory.drain()?;
+    let mut unknown = false;
+    for (slot, meta) in claimed {
+        let device_kind = if meta.kind == kind::VIRTIO_NET { DeviceKind::VirtioNet } else { DeviceKind::Tap };
+        let end = meta.name.iter().position(|byte| *byte == 0).unwrap_or(meta.name.len());
+        let name = String::from_utf8_lossy(&meta.name[..end]);
+        let (netns, ifindex) = (Netns(u64::from(meta.netns)), IfIndex(meta.ifindex));
+        match inventory.bind(netns, ifindex, meta.instance, &name, device_kind) {
+            Some(device) => {
+                let queue = QueuePair(u16::try_from(meta.queue).unwrap_or(u16::MAX));
+                counters.bind(&loaded.maps, slot, meta, QueueKey { device, queue }, counting);
+            }
+            None => unknown = true,
+        }
+    }
+    if unknown {
+        inventory.rescan();
+    }
+    Ok(())
+}
+
+/// Queues that a device has or may soon have.
+fn queues(device: &Device) -> u32 {
+    (device.queues_enabled.unwrap_or(1) + device.queues_disabled.unwrap_or(0)).max(1)
+}
+
+fn coverage(probes: &[Probe]) -> Coverage {
+    let covered =
+        |signal: &str| probes.iter().any(|probe| probe.signal == signal && probe.state != Known::Unavailable);
+    Coverage {
+        tap_tx: covered("tap.tx"),
+        tap_rx: covered("tap.rx"),
+        virtio_tx: covered("virtio_net.tx"),
+        virtio_rx: covered("virtio_net.rx"),
+        stack_drops: covered("tap.tx.stack_drops"),
+    }
+}
+
+/// What no tracepoint shows.
+fn macvtap() -> Probe {
+    Probe {
+        signal: "macvtap".to_owned(),
+        via: "fentry:tap_handle_frame".to_owned(),
+        state: Known::Unavailable,
+        reason: Some("macvtap queues pass no tracepoint that names them".to_owned()),
+        runs: None,
+        run_ns: None,
+    }
+}
+
+fn line(path: &str) -> String {
+    fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+}
