@@ -35,6 +35,9 @@ pub struct Report {
     pub queues: Vec<QueueReport>,
     /// What is wrong; empty until rules are checked.
     pub findings: Vec<Finding>,
+    /// All devices together over the whole observation; `None` in a direction where no device is known.
+    #[serde(skip)]
+    pub average: Average,
 }
 
 /// The program.
@@ -55,7 +58,7 @@ pub struct SourceReport {
     pub kernel: Option<String>,
     /// When counting began, RFC 3339.
     pub started: Option<String>,
-    /// Seconds from there to the last sample.
+    /// Seconds from there to the last sample, or to the end where that is later.
     pub duration_s: f64,
     /// False for a recording without its end.
     pub complete: bool,
@@ -112,7 +115,7 @@ pub struct VcpuReport {
 }
 
 /// One device.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct DeviceReport {
     /// Name now, or the last one.
     pub name: String,
@@ -148,6 +151,9 @@ pub struct DeviceReport {
     /// Likewise, guest's RX.
     #[serde(skip)]
     pub rx_rate: Option<Rate>,
+    /// Rates of all its queues together over the whole observation.
+    #[serde(skip)]
+    pub average: Average,
 }
 
 impl DeviceReport {
@@ -158,9 +164,9 @@ impl DeviceReport {
 }
 
 /// One queue pair of a device.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct QueueReport {
-    /// Name of its device.
+    /// Name of its device; `if` and its index while no topology has named it.
     pub device: String,
     /// Index of its device.
     pub ifindex: u32,
@@ -184,6 +190,9 @@ pub struct QueueReport {
     /// Likewise.
     #[serde(skip)]
     pub rx_rate: Option<Rate>,
+    /// Rates over the whole observation.
+    #[serde(skip)]
+    pub average: Average,
     /// Share of the device's packets (both directions) over the last interval, 0 to 1; `None` when it carried none.
     #[serde(skip)]
     pub share: Option<f64>,
@@ -214,10 +223,22 @@ pub struct Rate {
     pub pps: f64,
     /// Bits per second of frame bytes.
     pub bps: f64,
-    /// Drops by the device per second.
-    pub drops: f64,
+    /// Drops by the device per second; `None` where its drops are not known.
+    pub drops: Option<f64>,
     /// Mean frame size in bytes over the interval; `None` when there was no packet.
     pub mean_size: Option<f64>,
+}
+
+/// Rates over the whole observation: counts since counting began by the seconds since then.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Average {
+    /// Guest's TX; `None` where it is not known or no time has passed.
+    pub tx: Option<Rate>,
+    /// Guest's RX, likewise.
+    pub rx: Option<Rate>,
+    /// Share of the packets (both directions) of what it is part of, 0 to 1: a queue's of its device, a device's of
+    /// all devices; `None` when there was none.
+    pub share: Option<f64>,
 }
 
 /// A vhost worker thread.
