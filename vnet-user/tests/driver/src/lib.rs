@@ -1,0 +1,17 @@
+//! The driver: plays the guest on real taps, plays the host's stack behind them, and keeps the exact truth of both.
+//!
+//! Tests compare what vnet reports with this truth, and [`truth`] itself with the kernel's own device counters. Nothing
+//! here is simulated: the devices are the kernel's, in network namespaces that vanish with the values that hold them.
+//!
+//! TX and RX are the guest's: TX is a write to a queue file, RX is what a queue file reads.
+
+pub mod bpf;
+pub mod frame;
+pub mod host;
+pub mod link;
+pub mod load;
+pub mod need;
+pub mod netns;
+mod sys;
+pub mod tap;
+pub mod truth;
