@@ -6,9 +6,12 @@ mod bench;
 mod build;
 mod command;
 mod ebpf;
+mod gate;
 mod paths;
 mod progress;
+mod run;
 mod setup;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -41,6 +44,14 @@ enum Command {
     Ebpf(ebpf::Args),
     /// Set up, build the probes, and build target/release/vnet with the object inside
     Build,
+    /// Build, then show this host's queues live (a report of 5 seconds when there is no terminal)
+    Run(run::Args),
+    /// The gate: format, lints, documentation, conventions, probes, program, all tests
+    ///
+    /// Tests that need root or a kernel feature say `skipped: why` without it; these lines are repeated at the end.
+    Test,
+    /// Check the conventions that no compiler checks: imports, unsafe, lengths, names
+    Tidy,
     /// Measure what counting costs
     Bench(bench::Args),
 }
@@ -52,6 +63,9 @@ fn main() -> ExitCode {
         Command::Setup => setup::run(verbose),
         Command::Ebpf(args) => ebpf::run(&args, verbose),
         Command::Build => build::run(verbose),
+        Command::Run(args) => run::run(&args, verbose),
+        Command::Test => gate::run(verbose),
+        Command::Tidy => tidy::run(),
         Command::Bench(args) => bench::run(&args),
     };
     match done {

@@ -1,0 +1,92 @@
+//! The one gate: every check there is, in steps, with true numbers at the end.
+
+mod report;
+mod suite;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Error, Result, bail};
+
+use self::report::Report;
+use crate::ebpf::{self, object};
+use crate::setup::{self, Probes};
+use crate::{command, paths, tidy};
+
+/// Runs all steps, also after one has failed, and says what became of them.
+///
+/// # Errors
+/// When a step or a test failed.
+pub(crate) fn run(verbose: bool) -> Result<()> {
+    let mut report = Report::new(verbose);
+    report.step("format", || quiet(cargo(&["fmt", "--all", "--check"])));
+    report.step("tidy", tidy::run);
+    report.step("lints", || quiet(clippy(&["--workspace", "--all-targets"])));
+    report.step("lints with probe-log", || {
+        quiet(clippy(&["--package", "vnet-user", "--features", "probe-log", "--all-targets"]))
+    });
+    report.step("documentation", || {
+        let mut doc = cargo(&["doc", "--locked", "--workspace", "--no-deps"]);
+        doc.env("RUSTDOCFLAGS", "-D warnings");
+        quiet(doc)
+    });
+    match report.step("BPF toolchain", || setup::probes(verbose)) {
+        Some(Probes::Prebuilt(_)) => {
+            report.skip("probes with probe-log: VNET_BPF_OBJECT names a built object");
+        }
+        Some(Probes::Built(_)) => {
+            report.step("probes with probe-log", || probes(&["probe-log"]));
+        }
+        None => {}
+    }
+    match report.step("probes", || probes(&[])) {
+        Some(object) => {
+            report.step("program", || program(&object));
+            tests(&mut report, &object);
+        }
+        None => report.skip("program and tests: there are no probes"),
+    }
+    if report.finish() { Ok(()) } else { bail!("the gate is shut: see above what failed") }
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let mut cargo = Command::new(paths::cargo());
+    cargo.current_dir(paths::root()).args(args);
+    cargo
+}
+
+fn clippy(args: &[&str]) -> Command {
+    let mut clippy = cargo(&["clippy", "--locked"]);
+    clippy.args(args).args(["--", "-D", "warnings"]);
+    clippy
+}
+
+fn quiet(mut command: Command) -> Result<()> {
+    command::text(&mut command).map(drop)
+}
+
+fn probes(features: &[&str]) -> Result<PathBuf> {
+    let features = features.iter().map(ToString::to_string).collect();
+    object(&ebpf::Args { features, deny_warnings: true }, false)
+}
+
+fn program(object: &Path) -> Result<()> {
+    let mut build = cargo(&["build", "--locked", "--release", "--package", "vnet-user"]);
+    build.env("VNET_BPF_OBJECT", object);
+    quiet(build)
+}
+
+/// Runs the tests of the workspace; their own lines are shown as they come.
+fn tests(report: &mut Report, object: &Path) {
+    let mut cargo = cargo(&["test", "--locked", "--workspace", "--no-fail-fast", "--", "--show-output"]);
+    cargo.env("VNET_BPF_OBJECT", object);
+    let started = Instant::now();
+    let outcome = suite::run(&mut cargo, report.verbose());
+    match outcome {
+        Ok(outcome) => report.tests(outcome, started.elapsed()),
+        Err(error) => {
+            report.failed("tests", &Error::context(error, "the tests cannot be run"), started.elapsed());
+        }
+    }
+}
