@@ -28,6 +28,8 @@ pub struct Meta {
     pub queue: u32,
     /// One of [`kind`].
     pub kind: u32,
+    /// Stands for the address of the `net_device`: says where its cache entries are.
+    pub dev: u64,
     /// Name at the time of the first packet, NUL-terminated.
     pub name: [u8; 16],
     /// 0: free; 1: the fields above hold.
@@ -63,15 +65,18 @@ impl Meta {
     }
 }
 
-/// One entry of the direct-mapped cache before `SLOTS`. Each word is read and written whole; a mix of two writers'
-/// words matches no device but one that owns both, so a torn entry is a miss, never a wrong row.
+/// One entry of the cache before `SLOTS`. Each word is read and written whole; a mix of two writers' words matches no
+/// device but one that owns both, so a torn entry is a miss, never a wrong row.
+///
+/// It is found by the address of the device, which costs no load, and holds what an address does not say: which device
+/// lives there now, and in which namespace.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CacheEntry {
     /// `instance` low 32 bits, queue (12 bits), slot (20 bits).
     pub who: u64,
-    /// `netns`, `ifindex`.
-    pub place: u64,
+    /// Address of the namespace. A device that moves gets a new slot.
+    pub net: u64,
 }
 
 impl CacheEntry {
@@ -81,17 +86,18 @@ impl CacheEntry {
         (instance << 32) | ((queue & MAX_QUEUE) as u64) << 20
     }
 
-    /// The word that names the place.
+    /// Index of the first of the two entries where a queue can be, before it is masked.
+    ///
+    /// `dev`: a number that stands for the address of the `net_device`.
     #[inline(always)]
-    pub const fn place(netns: u32, ifindex: u32) -> u64 {
-        (netns as u64) << 32 | ifindex as u64
+    pub const fn index(dev: u32, queue: u32) -> u32 {
+        ((dev >> 6).wrapping_mul(0x9e37_79b9) >> 12).wrapping_add(queue)
     }
 
-    /// Index of the first of the two entries where a queue can be; the other is this one XOR 1.
+    /// Index of the other.
     #[inline(always)]
-    pub const fn index(instance: u64, queue: u32) -> u32 {
-        let mixed = (instance as u32).wrapping_mul(0x9e37_79b1) ^ queue.wrapping_mul(0x85eb_ca6b);
-        mixed ^ (mixed >> 15)
+    pub const fn other(index: u32, mask: u32) -> u32 {
+        index ^ (mask / 2 + 1)
     }
 }
 

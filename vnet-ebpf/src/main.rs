@@ -3,7 +3,7 @@
 //! Build it with `cargo xtask ebpf`; an ordinary build of the workspace leaves it out.
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 #![expect(internal_features, reason = "BPF has atomic add but Rust's atomics need more than that")]
 #![expect(unsafe_code, reason = "programs read kernel memory that the verifier checked")]
 
@@ -13,48 +13,48 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 /// A device without NAPI (a tap) hands a packet to the stack.
 #[btf_tracepoint(function = "netif_receive_skb_entry")]
-pub fn recv(ctx: BtfTracePointContext) -> i32 {
+fn recv(ctx: BtfTracePointContext) -> i32 {
     probes::recv::packet(&ctx, ctx.arg(0));
     0
 }
 
 /// A NAPI device (a virtio NIC, a tap with `IFF_NAPI`) hands a packet to the stack, before GRO.
 #[btf_tracepoint(function = "napi_gro_receive_entry")]
-pub fn recv_napi(ctx: BtfTracePointContext) -> i32 {
+fn recv_napi(ctx: BtfTracePointContext) -> i32 {
     probes::recv::packet(&ctx, ctx.arg(0));
     0
 }
 
 /// Likewise, built from page fragments (`IFF_NAPI_FRAGS`).
 #[btf_tracepoint(function = "napi_gro_frags_entry")]
-pub fn recv_frags(ctx: BtfTracePointContext) -> i32 {
+fn recv_frags(ctx: BtfTracePointContext) -> i32 {
     probes::recv::packet(&ctx, ctx.arg(0));
     0
 }
 
 /// The stack hands a packet to a device.
 #[btf_tracepoint(function = "net_dev_start_xmit")]
-pub fn xmit(ctx: BtfTracePointContext) -> i32 {
+fn xmit(ctx: BtfTracePointContext) -> i32 {
     probes::xmit::packet(&ctx, ctx.arg(0), ctx.arg(1));
     0
 }
 
 /// A packet is dropped somewhere in the host.
 #[btf_tracepoint(function = "kfree_skb")]
-pub fn drop(ctx: BtfTracePointContext) -> i32 {
+fn drop(ctx: BtfTracePointContext) -> i32 {
     probes::drop::packet(&ctx, ctx.arg(0), ctx.arg(1));
     0
 }
 
 /// Does nothing: attached where a real program would be, it shows the floor of what any program costs.
 #[btf_tracepoint(function = "net_dev_start_xmit")]
-pub fn empty(_ctx: BtfTracePointContext) -> i32 {
+fn empty(_ctx: BtfTracePointContext) -> i32 {
     0
 }
 
 #[cfg(not(test))]
 #[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 

@@ -6,6 +6,10 @@
 /// The kernel has no such field.
 pub const ABSENT: u32 = u32::MAX;
 
+/// Where placeholders begin: a load at `PLACEHOLDER + field` is one of that field, and the loader puts the running
+/// kernel's offset there. No structure of ours is that large, so nothing else looks like one.
+pub const PLACEHOLDER: usize = 0x7000;
+
 /// How a field's value is found in the kernel's BTF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {

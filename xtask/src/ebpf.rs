@@ -97,6 +97,7 @@ fn flags(toolchain: &Toolchain) -> Result<String> {
         "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
         "-Cdebuginfo=2".to_owned(),
         "-Cpanic=abort".to_owned(),
+        "-Ctarget-cpu=v3".to_owned(), // 32-bit arithmetic; Linux 5.1 and later
         format!("-Clinker={}", text(&toolchain.linker)?),
         "-Clink-arg=--btf".to_owned(),
     ];

@@ -12,7 +12,7 @@ use vnet_ebpf::{
 };
 
 use super::{
-    Kernel, add, direct, lose, offset, probe, recv::recorded_queue, row, slots, slots::Identity, xmit,
+    Kernel, add, direct, lose, offset, probe, recv::recorded_queue, row, slots, xmit,
 };
 
 const NOEXIST: u64 = 1;
@@ -76,11 +76,10 @@ fn sender(skb: Kernel) -> Option<(Kernel, u32)> {
 /// The stack drops a packet that came in through the device and still belongs to it.
 #[inline(always)]
 fn in_stack(ctx: &BtfTracePointContext, skb: Kernel, dev: Kernel) {
-    let id = Identity::of(dev);
-    if direct!(skb, skb_iif: u32) != id.ifindex() {
+    if direct!(skb, skb_iif: u32) != direct!(dev, dev_ifindex: u32) {
         return;
     }
-    let slot = slots::find_as(ctx, dev, id, recorded_queue(skb));
+    let slot = slots::find(ctx, dev, recorded_queue(skb));
     if slot != NO_SLOT {
         if let Some(row) = row(slot) {
             add(row, STACK_DROPS, 1);

@@ -39,36 +39,56 @@ macro_rules! offset {
     };
 }
 
-/// A field read directly through a pointer that the verifier knows the type of.
+/// A field read directly through a pointer that the verifier knows the type of: one instruction.
+///
+/// Its offset is a placeholder that the loader replaces, see [`vnet_ebpf::offsets::PLACEHOLDER`]; the verifier then
+/// checks offset and size against the kernel's BTF.
 macro_rules! direct {
-    ($base:expr, $field:ident : $type:ty) => {
-        // SAFETY: the verifier checks offset and size against the kernel's BTF.
-        unsafe { *$base.add(crate::probes::offset!($field) as usize).cast::<$type>() }
-    };
+    ($base:expr, $field:ident : u16) => { $crate::probes::load!("u16", $base, $field) as u16 };
+    ($base:expr, $field:ident : u8) => { $crate::probes::load!("u8", $base, $field) as u8 };
+    ($base:expr, $field:ident : u32) => { $crate::probes::load!("u32", $base, $field) as u32 };
+    ($base:expr, $field:ident : u64) => { $crate::probes::load!("u64", $base, $field) };
+    ($base:expr, $field:ident : $pointer:ty) => { $crate::probes::load!("u64", $base, $field) as $pointer };
+}
+
+/// See `direct`.
+macro_rules! load {
+    ($size:literal, $base:expr, $field:ident) => {{
+        let value: u64;
+        let base: $crate::probes::Kernel = $base;
+        // SAFETY: a load that the verifier checks; it changes nothing.
+        unsafe {
+            core::arch::asm!(
+                concat!("{value} = *(", $size, " *)({base} + {offset})"),
+                value = out(reg) value,
+                base = in(reg) base,
+                offset = const vnet_ebpf::offsets::PLACEHOLDER + vnet_ebpf::offsets::Field::$field as usize,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+        }
+        value
+    }};
 }
 
 /// A field read through an address that the verifier knows nothing of; `None` where there is no memory.
 macro_rules! probe {
-    ($base:expr, $field:ident : $type:ty) => {
+    ($base:expr, $field:ident : $type:ty) => {{
+        let address = ($base).wrapping_add($crate::probes::offset!($field) as usize).cast::<$type>();
         // SAFETY: bpf_probe_read_kernel checks the address.
-        unsafe {
-            aya_ebpf::helpers::bpf_probe_read_kernel(
-                ($base).wrapping_add(crate::probes::offset!($field) as usize).cast::<$type>(),
-            )
-        }
-        .ok()
-    };
+        unsafe { aya_ebpf::helpers::bpf_probe_read_kernel(address) }.ok()
+    }};
 }
 
 /// A value that kernel and user space read while it changes.
 macro_rules! store {
-    ($place:expr, $value:expr) => {
+    ($place:expr, $value:expr) => {{
+        let value = $value;
         // SAFETY: a map value that this CPU alone writes.
-        unsafe { core::ptr::write_volatile(&raw mut $place, $value) }
-    };
+        unsafe { core::ptr::write_volatile(&raw mut $place, value) }
+    }};
 }
 
-pub(crate) use {direct, offset, probe, store};
+pub(crate) use {direct, load, offset, probe, store};
 
 /// A pointer into the kernel.
 pub(crate) type Kernel = *const u8;

@@ -68,54 +68,63 @@ impl Identity {
         })
     }
 
-    /// Interface index.
-    #[inline(always)]
-    pub(crate) fn ifindex(&self) -> u32 {
-        self.ifindex
-    }
-
     #[inline(always)]
     fn key(&self, queue: u32) -> SlotKey {
         SlotKey { instance: self.instance, netns: self.netns, ifindex: self.ifindex, queue, reserved: 0 }
     }
 }
 
+/// A number that stands for an address. The verifier forbids arithmetic on a pointer, but the distance of two is a
+/// number to it.
+#[inline(always)]
+fn number(dev: Kernel) -> u32 {
+    let distance: u64;
+    // SAFETY: arithmetic only.
+    unsafe {
+        core::arch::asm!(
+            "{distance} = {dev}",
+            "{distance} -= {origin}",
+            distance = out(reg) distance,
+            dev = in(reg) dev,
+            origin = in(reg) &raw const super::OFFSETS,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    distance as u32
+}
+
 /// The slot of a queue, [`NO_SLOT`] when nobody watches the device.
 #[inline(always)]
 pub(crate) fn find(ctx: &BtfTracePointContext, dev: Kernel, queue: u32) -> u32 {
-    find_as(ctx, dev, Identity::of(dev), queue)
-}
-
-/// Likewise, with the identity at hand.
-#[inline(always)]
-pub(crate) fn find_as(ctx: &BtfTracePointContext, dev: Kernel, id: Identity, queue: u32) -> u32 {
-    let tag = CacheEntry::tag(id.instance, queue);
-    let place = CacheEntry::place(id.netns, id.ifindex);
-    let index = CacheEntry::index(id.instance, queue) & offset!(cache_mask);
-    if let Some(entry) = CACHE.get(index) {
-        if entry.who & !u64::from(NO_SLOT) == tag && entry.place == place {
-            return entry.who as u32 & NO_SLOT;
-        }
+    let node: Kernel = direct!(dev, dev_kobj_sd: Kernel);
+    let tag = CacheEntry::tag(direct!(node, kernfs_id: u64), queue);
+    let net: u64 = direct!(dev, dev_net: u64);
+    let index = CacheEntry::index(number(dev), queue) & offset!(cache_mask);
+    match CACHE.get(index) {
+        Some(entry) if (entry.who ^ tag) <= u64::from(NO_SLOT) && entry.net == net => (entry.who ^ tag) as u32,
+        _ => find_slowly(ctx, dev, queue, index),
     }
-    second_way(ctx, dev, id, queue, index)
 }
 
-#[inline(always)]
-fn second_way(ctx: &BtfTracePointContext, dev: Kernel, id: Identity, queue: u32, index: u32) -> u32 {
+/// Looks in the other entry, then in the hash, then claims a slot; and remembers it.
+#[inline(never)]
+fn find_slowly(ctx: &BtfTracePointContext, dev: Kernel, queue: u32, index: u32) -> u32 {
+    let id = Identity::of(dev);
     let tag = CacheEntry::tag(id.instance, queue);
-    let place = CacheEntry::place(id.netns, id.ifindex);
-    let mut empty = index;
-    if let Some(entry) = CACHE.get(index ^ 1) {
-        if entry.who & !u64::from(NO_SLOT) == tag && entry.place == place {
-            return entry.who as u32 & NO_SLOT;
+    let net: u64 = direct!(dev, dev_net: u64);
+    let other = CacheEntry::other(index, offset!(cache_mask));
+    let mut place = index;
+    if let Some(entry) = CACHE.get(other) {
+        if (entry.who ^ tag) <= u64::from(NO_SLOT) && entry.net == net {
+            return (entry.who ^ tag) as u32;
         }
         if entry.who == 0 {
-            empty = index ^ 1;
+            place = other;
         }
     }
     if let Some(entry) = CACHE.get(index) {
         if entry.who == 0 {
-            empty = index;
+            place = index;
         }
     }
     // SAFETY: the value is an integer that is never changed after it was inserted.
@@ -123,19 +132,18 @@ fn second_way(ctx: &BtfTracePointContext, dev: Kernel, id: Identity, queue: u32,
         Some(slot) => *slot,
         None => match watched(dev) {
             0 => NO_SLOT,
-            kind => match claim(ctx, dev_name(dev), id, queue, kind) {
+            kind => match claim(ctx, dev, id, queue, kind) {
                 Some(slot) => slot,
-                None => return NO_SLOT, // not cached: a slot may become free
+                None => return NO_SLOT, // not remembered: a slot may become free
             },
         },
     };
-    if let Some(entry) = CACHE.get_ptr_mut(empty) {
-        // SAFETY: each word is written whole, see `CacheEntry`.
-        unsafe {
-            store!((*entry).who, 0);
-            store!((*entry).place, place);
-            store!((*entry).who, tag | u64::from(slot));
-        }
+    if let Some(entry) = CACHE.get_ptr_mut(place) {
+        // SAFETY: a map value; each word is written whole, see `CacheEntry`.
+        let entry = unsafe { &mut *entry };
+        store!(entry.who, 0);
+        store!(entry.net, net);
+        store!(entry.who, tag | u64::from(slot));
     }
     slot
 }
@@ -165,16 +173,11 @@ fn watched(dev: Kernel) -> u32 {
     if is_virtio { kind::VIRTIO_NET } else { 0 }
 }
 
-#[inline(always)]
-fn dev_name(dev: Kernel) -> [u8; 16] {
-    probe!(dev, dev_name: [u8; 16]).unwrap_or_default()
-}
-
 /// Takes a free slot for a queue; another CPU that does so at the same time gets the same one.
 #[inline(always)]
-pub(crate) fn claim(
+fn claim(
     ctx: &BtfTracePointContext,
-    name: [u8; 16],
+    dev: Kernel,
     id: Identity,
     queue: u32,
     kind: u32,
@@ -195,15 +198,15 @@ pub(crate) fn claim(
     }
     let meta = META.get_ptr_mut(slot)?;
     // SAFETY: the slot is ours until user space gives it back; `ready` is written last.
-    unsafe {
-        store!((*meta).instance, id.instance);
-        store!((*meta).netns, id.netns);
-        store!((*meta).ifindex, id.ifindex);
-        store!((*meta).queue, queue);
-        store!((*meta).kind, kind);
-        store!((*meta).name, name);
-        store!((*meta).ready, 1);
-    }
+    let meta = unsafe { &mut *meta };
+    store!(meta.instance, id.instance);
+    store!(meta.netns, id.netns);
+    store!(meta.ifindex, id.ifindex);
+    store!(meta.queue, queue);
+    store!(meta.kind, kind);
+    store!(meta.dev, u64::from(number(dev)));
+    store!(meta.name, probe!(dev, dev_name: [u8; 16]).unwrap_or_default());
+    store!(meta.ready, 1);
     #[cfg(feature = "probe-log")]
     aya_log_ebpf::info!(
         ctx,
@@ -229,5 +232,5 @@ pub(crate) fn find_probed(ctx: &BtfTracePointContext, dev: Kernel, queue: u32) -
     if probe!(dev, dev_type: u16)? != ETHER {
         return None;
     }
-    claim(ctx, dev_name(dev), id, queue, kind::TAP)
+    claim(ctx, dev, id, queue, kind::TAP)
 }

@@ -29,21 +29,20 @@ pub(crate) fn packet(ctx: &BtfTracePointContext, skb: Kernel, dev: Kernel) {
     let Some(pending) = PENDING.get_ptr_mut(cpu()) else { return };
     // SAFETY: this CPU alone writes it. `slot` is empty while the row changes, so that a reader never adds a packet to
     // a row that has it already.
-    unsafe {
-        let before = (*pending).slot;
-        if before != NO_SLOT {
-            store!((*pending).slot, NO_SLOT);
-            if let Some(row) = row(before) {
-                count(row, XMIT, (*pending).class as usize, (*pending).len, (*pending).extra_segments);
-            }
+    let pending = unsafe { &mut *pending };
+    let before = pending.slot;
+    if before != NO_SLOT {
+        store!(pending.slot, NO_SLOT);
+        if let Some(row) = row(before) {
+            count(row, XMIT, pending.class as usize, pending.len, pending.extra_segments);
         }
-        store!((*pending).skb, skb as u64);
-        store!((*pending).class, hist::class(len) as u32);
-        store!((*pending).len, len);
-        store!((*pending).extra_segments, extra);
-        store!((*pending).seq, (*pending).seq + 1);
-        store!((*pending).slot, slot);
     }
+    store!(pending.skb, skb as u64);
+    store!(pending.class, hist::class(len) as u32);
+    store!(pending.len, len);
+    store!(pending.extra_segments, extra);
+    store!(pending.seq, pending.seq + 1);
+    store!(pending.slot, slot);
 }
 
 /// Bytes of a VLAN tag that travels beside the packet.
@@ -64,10 +63,9 @@ fn vlan(skb: Kernel) -> u32 {
 pub(crate) fn refuse(skb: Kernel) {
     if let Some(pending) = PENDING.get_ptr_mut(cpu()) {
         // SAFETY: as above.
-        unsafe {
-            if (*pending).skb == skb as u64 {
-                store!((*pending).slot, NO_SLOT);
-            }
+        let pending = unsafe { &mut *pending };
+        if pending.skb == skb as u64 {
+            store!(pending.slot, NO_SLOT);
         }
     }
 }

@@ -245,9 +245,11 @@ fn sum(maps: &Maps, slot: usize) -> Row {
 /// Clears what the probes' cache has of a slot.
 fn forget(maps: &Maps, meta: &Meta) {
     let tag = CacheEntry::tag(meta.instance, meta.queue);
-    let first = CacheEntry::index(meta.instance, meta.queue) as usize & (maps.cache.len() - 1);
-    for index in [first, first ^ 1] {
-        if maps.cache.read(index).who & !u64::from(NO_SLOT) == tag {
+    let mask = u32::try_from(maps.cache.len() - 1).unwrap_or(u32::MAX);
+    let first = CacheEntry::index(meta.dev as u32, meta.queue) & mask;
+    for index in [first, CacheEntry::other(first, mask)] {
+        let index = index as usize;
+        if (maps.cache.read(index).who ^ tag) <= u64::from(NO_SLOT) {
             maps.cache.write(index, CacheEntry::default());
         }
     }

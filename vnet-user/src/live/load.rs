@@ -18,6 +18,7 @@ use vnet_ebpf::{
 use super::{
     kernel::Kernel,
     mmap::{Plain, Shared},
+    relocate,
     symbols::{self, SymbolError},
 };
 use crate::record::{Known, Probe};
@@ -109,7 +110,7 @@ pub(crate) struct Maps {
 impl Loaded {
     /// Loads and attaches what this kernel allows, with room for `slots` queues.
     pub(crate) fn new(kernel: &mut Kernel, slots: u32, without: &[String]) -> Result<Self> {
-        let object = object()?;
+        let object = relocate::fields(&object()?, &kernel.offsets)?;
         let cpus = possible_cpus()?;
         let cache = cache_entries(slots);
         kernel.set(Field::slots, slots);
@@ -293,7 +294,10 @@ fn degrade(probes: &mut [Probe], signal: &str, state: Known, reason: &str) {
 }
 
 /// The object: the one that `VNET_BPF_OBJECT` names, else the one built in.
-fn object() -> Result<Cow<'static, [u8]>> {
+///
+/// # Errors
+/// When it can't be read, or this build has none.
+pub fn object() -> Result<Cow<'static, [u8]>> {
     match std::env::var_os("VNET_BPF_OBJECT") {
         Some(path) => {
             let bytes = std::fs::read(&path);

@@ -9,6 +9,7 @@ mod kernel;
 mod load;
 mod mmap;
 pub mod prereq;
+mod relocate;
 mod symbols;
 
 use std::{
@@ -19,7 +20,7 @@ use std::{
 use anyhow::{Result, bail};
 use vnet_ebpf::{counter::lost, device::kind};
 
-pub use self::load::{map_bytes, slots_for};
+pub use self::load::{map_bytes, object, slots_for};
 use self::{
     counters::{Counters, Coverage},
     inventory::Inventory,
@@ -256,4 +257,20 @@ fn macvtap() -> Probe {
 
 fn line(path: &str) -> String {
     fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+/// The probes alone, counting for nobody: for measuring what they cost.
+pub struct Attached {
+    _loaded: Loaded,
+}
+
+impl Attached {
+    /// Attaches them.
+    ///
+    /// # Errors
+    /// As [`Live::start`].
+    pub fn new() -> Result<Self> {
+        let mut kernel = Kernel::read(&[])?;
+        Ok(Self { _loaded: Loaded::new(&mut kernel, slots_for(0), &[])? })
+    }
 }
