@@ -7,4 +7,5 @@ pub mod filter;
 pub mod live;
 pub mod record;
 pub mod report;
+pub mod state;
 pub mod topology;

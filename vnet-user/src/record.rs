@@ -91,14 +91,14 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Packets: a GSO packet counts once.
+    /// Packets: a GSO packet counts once. Saturates, because a recording may hold any number.
     pub fn packets(&self) -> u64 {
-        self.sizes.iter().sum()
+        self.sizes.iter().fold(0, |sum, n| sum.saturating_add(*n))
     }
 
-    /// Packets the device dropped, all reasons.
+    /// Packets the device dropped, all reasons. Saturates likewise.
     pub fn dropped(&self) -> u64 {
-        self.drops.values().sum()
+        self.drops.values().fold(0, |sum, n| sum.saturating_add(*n))
     }
 }
 

@@ -1,0 +1,101 @@
+//! Folds records into what is known, and makes reports of it. Reads no clock, does no I/O, cannot fail.
+//!
+//! - Counts are cumulative and never fall: of two values of one count the larger is kept. A smaller one later is a bug
+//!   of the source; it does not touch `lost`, which is about what was not seen, and is told by [`State::regressions`].
+//! - An interval runs between two samples of different instants. A sample of the same or an earlier instant raises
+//!   counts and leaves the rates of the last interval as they are; what it added belongs to the interval that follows.
+//! - A queue that no sample has listed has counted nothing. That is 0 where a probe would have seen a packet, and not
+//!   known elsewhere (`coverage`); what was counted is shown in any case.
+
+mod coverage;
+mod queue;
+mod render;
+
+use std::collections::BTreeMap;
+
+use crate::{
+    record::{Lost, Nanos, Record, Sample, Source},
+    topology::{Device, DeviceKey, QueuePair, Topology},
+};
+use coverage::Coverage;
+use queue::Queue;
+
+/// Queue pairs that virtio allows a device (`VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX`): a bound for what a recording may claim.
+const QUEUE_PAIRS_MAX: u32 = 0x8000;
+
+/// Everything folded so far.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    source: Option<Source>,
+    coverage: Coverage,
+    lost: Lost,
+    /// Instant of the latest sample; `None` before the first.
+    at: Option<Nanos>,
+    /// Length of the last interval; `None` before the second instant.
+    interval: Option<Nanos>,
+    end: Option<Nanos>,
+    devices: BTreeMap<DeviceKey, DeviceState>,
+    regressions: u64,
+}
+
+/// One device and its queues.
+#[derive(Clone, Debug, Default)]
+struct DeviceState {
+    /// `None` while no topology has listed it.
+    device: Option<Device>,
+    queues: BTreeMap<QueuePair, Queue>,
+}
+
+impl State {
+    /// Takes one record.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Source(source) => {
+                self.coverage = Coverage::of(&source.probes);
+                self.source = Some(source.clone());
+            }
+            Record::Topology(topology) => self.topology(topology),
+            Record::Sample(sample) => self.sample(sample),
+            Record::Lost(lost) => {
+                self.lost.events = self.lost.events.max(lost.events);
+                self.lost.records = self.lost.records.max(lost.records);
+            }
+            Record::End(at) => self.end = self.end.max(Some(*at)),
+        }
+    }
+
+    /// How many counts fell from one sample to a later one: 0 unless the source is wrong. The larger value was kept.
+    pub fn regressions(&self) -> u64 {
+        self.regressions
+    }
+
+    fn topology(&mut self, topology: &Topology) {
+        for device in self.devices.values_mut().filter_map(|known| known.device.as_mut()) {
+            device.present = false;
+        }
+        for device in &topology.devices {
+            let known = self.devices.entry(device.key).or_default();
+            // Files are attached without holes (tun moves the last one into a gap), so these are the pairs that exist.
+            let pairs = device.queues_enabled.unwrap_or(0).min(QUEUE_PAIRS_MAX);
+            for pair in (0..=u16::MAX).take(pairs as usize) {
+                known.queues.entry(QueuePair(pair)).or_default();
+            }
+            known.device = Some(device.clone());
+        }
+    }
+
+    fn sample(&mut self, sample: &Sample) {
+        for (key, counts) in &sample.queues {
+            let device = self.devices.entry(key.device).or_default();
+            self.regressions += device.queues.entry(key.queue).or_default().fold(counts);
+        }
+        if self.at.is_some_and(|last| sample.at <= last) {
+            return;
+        }
+        self.interval = self.at.map(|last| Nanos(sample.at.0 - last.0));
+        self.at = Some(sample.at);
+        for queue in self.devices.values_mut().flat_map(|device| device.queues.values_mut()) {
+            queue.advance(self.interval);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! One queue pair: its cumulative counts, and what was added to them in the last interval.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use vnet_ebpf::hist::EDGES;
+
+use crate::{
+    record::{Flow, Nanos, QueueCounts},
+    report::{HISTORY, Rate, RxReport, SizeReport, TxReport},
+};
+
+/// What rates are made of: cumulative counts, or their growth over a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+    /// `None` where drops are not known.
+    pub(super) drops: Option<u64>,
+}
+
+impl Totals {
+    /// Growth since an earlier count of the same thing.
+    fn since(self, earlier: Self) -> Self {
+        Self {
+            packets: self.packets.saturating_sub(earlier.packets),
+            bytes: self.bytes.saturating_sub(earlier.bytes),
+            drops: self.drops.map(|drops| drops.saturating_sub(earlier.drops.unwrap_or(0))),
+        }
+    }
+
+    /// Both together; drops are known when either's are.
+    pub(super) fn plus(self, other: Self) -> Self {
+        let drops = match (self.drops, other.drops) {
+            (Some(a), Some(b)) => Some(a.saturating_add(b)),
+            (a, b) => a.or(b),
+        };
+        Self {
+            packets: self.packets.saturating_add(other.packets),
+            bytes: self.bytes.saturating_add(other.bytes),
+            drops,
+        }
+    }
+
+    /// The one place where a rate is made. `None` over no time.
+    pub(super) fn over(self, time: Nanos) -> Option<Rate> {
+        (time.0 > 0).then(|| {
+            let seconds = time.seconds();
+            Rate {
+                pps: self.packets as f64 / seconds,
+                bps: self.bytes as f64 * 8.0 / seconds,
+                drops: self.drops.map(|drops| drops as f64 / seconds),
+                mean_size: (self.packets > 0).then(|| self.bytes as f64 / self.packets as f64),
+            }
+        })
+    }
+}
+
+/// Which counts of one direction are known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KnownCounts {
+    pub(super) packets: bool,
+    pub(super) drops: bool,
+}
+
+/// One direction of a queue pair.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Side {
+    counts: Flow,
+    /// Counts at the last instant from which an interval runs.
+    mark: Totals,
+    /// Growth over the last interval.
+    grown: Totals,
+}
+
+impl Side {
+    /// Takes newer counts; returns how many of them were smaller than what is already known.
+    fn fold(&mut self, new: &Flow) -> u64 {
+        let mut smaller = 0;
+        let mut raise = |known: &mut u64, new: u64| {
+            smaller += u64::from(new < *known);
+            *known = new.max(*known);
+        };
+        let counts = &mut self.counts;
+        raise(&mut counts.bytes, new.bytes);
+        raise(&mut counts.segments, new.segments);
+        for (known, new) in counts.sizes.iter_mut().zip(new.sizes) {
+            raise(known, new);
+        }
+        for (reason, new) in &new.drops {
+            match counts.drops.get_mut(reason) {
+                Some(known) => raise(known, *new),
+                None => drop(counts.drops.insert(Arc::clone(reason), *new)),
+            }
+        }
+        if let Some(new) = new.stack_drops {
+            raise(counts.stack_drops.get_or_insert(0), new);
+        }
+        smaller
+    }
+
+    fn totals(&self) -> Totals {
+        Totals {
+            packets: self.counts.packets(),
+            bytes: self.counts.bytes,
+            drops: Some(self.counts.dropped()),
+        }
+    }
+
+    fn advance(&mut self) {
+        let now = self.totals();
+        self.grown = now.since(self.mark);
+        self.mark = now;
+    }
+
+    /// Whether any packet was counted, which makes the count known whatever covers it.
+    pub(super) fn counted(&self) -> KnownCounts {
+        KnownCounts { packets: self.counts.packets() > 0, drops: self.counts.dropped() > 0 }
+    }
+
+    /// Counts since counting began, where known.
+    pub(super) fn whole(&self, known: KnownCounts) -> Option<Totals> {
+        mask(self.totals(), known)
+    }
+
+    /// Growth over the last interval, where known.
+    pub(super) fn grown(&self, known: KnownCounts) -> Option<Totals> {
+        mask(self.grown, known)
+    }
+
+    fn sizes(&self) -> Vec<SizeReport> {
+        let edges = EDGES.iter().copied().map(Some).chain([None]);
+        edges.zip(self.counts.sizes).map(|(le, count)| SizeReport { le, count }).collect()
+    }
+
+    fn drops(&self, known: KnownCounts) -> Option<BTreeMap<Arc<str>, u64>> {
+        known.drops.then(|| self.counts.drops.clone())
+    }
+
+    /// As the guest's transmit side.
+    pub(super) fn tx_report(&self, known: KnownCounts) -> TxReport {
+        TxReport {
+            packets: known.packets.then(|| self.counts.packets()),
+            bytes: known.packets.then_some(self.counts.bytes),
+            segments: known.packets.then_some(self.counts.segments),
+            sizes: known.packets.then(|| self.sizes()),
+            drops: self.drops(known),
+            stack_drops: self.counts.stack_drops,
+            ..TxReport::default()
+        }
+    }
+
+    /// As the guest's receive side.
+    pub(super) fn rx_report(&self, known: KnownCounts) -> RxReport {
+        RxReport {
+            packets: known.packets.then(|| self.counts.packets()),
+            bytes: known.packets.then_some(self.counts.bytes),
+            segments: known.packets.then_some(self.counts.segments),
+            sizes: known.packets.then(|| self.sizes()),
+            drops: self.drops(known),
+            ..RxReport::default()
+        }
+    }
+}
+
+fn mask(totals: Totals, known: KnownCounts) -> Option<Totals> {
+    known.packets.then(|| Totals { drops: totals.drops.filter(|_| known.drops), ..totals })
+}
+
+/// One queue pair.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Queue {
+    pub(super) tx: Side,
+    pub(super) rx: Side,
+    history: VecDeque<f32>,
+}
+
+impl Queue {
+    /// Takes newer counts; returns how many of them were smaller than what is already known.
+    pub(super) fn fold(&mut self, new: &QueueCounts) -> u64 {
+        let tx = new.tx.as_ref().map_or(0, |flow| self.tx.fold(flow));
+        let rx = new.rx.as_ref().map_or(0, |flow| self.rx.fold(flow));
+        tx + rx
+    }
+
+    /// Starts a new interval; `interval` is the one that ends, if one does.
+    pub(super) fn advance(&mut self, interval: Option<Nanos>) {
+        self.tx.advance();
+        self.rx.advance();
+        let both = self.tx.grown.plus(self.rx.grown);
+        if let Some(rate) = interval.and_then(|interval| both.over(interval)) {
+            if self.history.len() == HISTORY {
+                self.history.pop_front();
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "history is drawn, not computed with")]
+            self.history.push_back(rate.pps as f32);
+        }
+    }
+
+    /// Packets per second of past intervals, oldest first.
+    pub(super) fn history(&self) -> Arc<[f32]> {
+        self.history.iter().copied().collect()
+    }
+}

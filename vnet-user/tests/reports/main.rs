@@ -1,0 +1,6 @@
+//! The state and what is made of its reports, from records to text and JSON.
+
+mod expect;
+mod records;
+mod same;
+mod scenarios;
