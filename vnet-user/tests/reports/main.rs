@@ -1,6 +1,7 @@
 //! The state and what is made of its reports, from records to text and JSON.
 
 mod expect;
+mod outputs;
 mod records;
 mod same;
 mod scenarios;
