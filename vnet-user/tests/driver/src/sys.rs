@@ -9,6 +9,7 @@ use std::{
     io,
     mem::{size_of, size_of_val},
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    time::Duration,
 };
 
 use libc::{Ioctl, c_int, c_uint};
@@ -106,6 +107,12 @@ pub(crate) fn set_tx_filter(fd: BorrowedFd<'_>, address: Option<[u8; 6]>) -> io:
 pub(crate) fn unshare_net() -> io::Result<()> {
     // SAFETY: only the network namespace of this thread changes; no memory is touched.
     check(unsafe { libc::unshare(libc::CLONE_NEWNET) }).map(drop)
+}
+
+/// Gives the calling thread mounts of its own.
+pub(crate) fn unshare_mounts() -> io::Result<()> {
+    // SAFETY: CLONE_NEWNS also unshares the thread's working directory and umask, which nothing here relies on.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNS) }).map(drop)
 }
 
 /// Moves the calling thread into the network namespace behind `fd`.
@@ -213,6 +220,20 @@ fn bpf<T>(command: u32, attributes: &mut T) -> io::Result<c_int> {
     } else {
         c_int::try_from(result).map_err(io::Error::other)
     }
+}
+
+/// CPU time of all children of this process that it has waited for.
+pub(crate) fn children_cpu() -> io::Result<Duration> {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: getrusage fills one rusage, which is live and exclusive; zeroed is a valid rusage already.
+    let usage = unsafe {
+        check(libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()))?;
+        usage.assume_init()
+    };
+    let time = |t: libc::timeval| {
+        Duration::from_secs(t.tv_sec.unsigned_abs()) + Duration::from_micros(t.tv_usec.unsigned_abs())
+    };
+    Ok(time(usage.ru_utime) + time(usage.ru_stime))
 }
 
 /// Effective user id.

@@ -191,6 +191,15 @@ impl QueueFile {
         })
     }
 
+    /// A queue of a macvtap, whose device exists already.
+    pub(crate) fn of_macvtap(file: File) -> Result<Self> {
+        let header = 12;
+        sys::set_iff(file.as_fd(), "", libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR)
+            .context("TUNSETIFF of a macvtap")?;
+        sys::set_int(file.as_fd(), TunInt::VnetHeader, i32::try_from(header)?).context("TUNSETVNETHDRSZ")?;
+        Ok(Self { file, header, index: AtomicU16::new(0), attached: AtomicBool::new(true) })
+    }
+
     /// Index that packets written here carry.
     pub fn index(&self) -> u16 {
         self.index.load(Ordering::SeqCst)
