@@ -50,6 +50,17 @@ pub(crate) fn text(command: &mut Command) -> Result<String> {
     Ok(finish(command)?.0)
 }
 
+/// As [`text`], for output that is not text.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn bytes(command: &mut Command) -> Result<Vec<u8>> {
+    command.stdin(Stdio::null());
+    let output = command.output().with_context(|| format!("cannot start {}", name(command)))?;
+    checked(command, &output)?;
+    Ok(output.stdout)
+}
+
 /// As [`text`], but ends the program after `limit`.
 ///
 /// # Errors

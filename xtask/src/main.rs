@@ -7,6 +7,7 @@ mod build;
 mod command;
 mod ebpf;
 mod gate;
+mod lab;
 mod paths;
 mod progress;
 mod run;
@@ -54,6 +55,8 @@ enum Command {
     Tidy,
     /// Measure what counting costs
     Bench(bench::Args),
+    /// Boot emulated machines and compare vnet with their kernels
+    Lab(lab::Args),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Test => gate::run(verbose),
         Command::Tidy => tidy::run(),
         Command::Bench(args) => bench::run(&args),
+        Command::Lab(args) => lab::run(&args, verbose),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

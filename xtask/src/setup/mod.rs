@@ -5,11 +5,11 @@
 //! that this rustc uses, so that the two always understand each other.
 
 mod apt;
-mod cache;
+pub(crate) mod cache;
 mod debian;
 mod elf;
 mod installed;
-mod libraries;
+pub(crate) mod libraries;
 mod linker;
 mod rust;
 

@@ -114,6 +114,14 @@ impl Frame {
         self
     }
 
+    /// The same IPv4 or IPv6 frame from source port `port`.
+    #[must_use]
+    pub fn flow(mut self, port: u16) -> Self {
+        let ip = if self.data[12] == 0x08 { 20 } else { 40 };
+        self.data[ETHERNET + ip..][..2].copy_from_slice(&port.to_be_bytes());
+        self
+    }
+
     /// The same frame to `address`.
     #[must_use]
     pub fn to_address(mut self, address: [u8; 6]) -> Self {

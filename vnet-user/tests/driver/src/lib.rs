@@ -6,6 +6,7 @@
 //! TX and RX are the guest's: TX is a write to a queue file, RX is what a queue file reads.
 
 pub mod bpf;
+pub mod ethtool;
 pub mod frame;
 pub mod host;
 pub mod link;
@@ -13,6 +14,7 @@ pub mod load;
 pub mod macvtap;
 pub mod need;
 pub mod netns;
+pub mod nic;
 pub mod scale;
 mod sys;
 pub mod tap;

@@ -54,6 +54,13 @@ impl Netns {
         Ok(Self(Arc::new(Inner { file, inode, leave: Some(leave), dweller: Some(dweller) })))
     }
 
+    /// The one that this thread is in.
+    pub fn current() -> Result<Self> {
+        let file = sys::own_net().context("cannot open the own network namespace")?;
+        let inode = file.metadata()?.ino();
+        Ok(Self(Arc::new(Inner { file, inode, leave: None, dweller: None })))
+    }
+
     /// Its inode number, which is how vnet names it.
     pub fn inode(&self) -> u64 {
         self.0.inode
