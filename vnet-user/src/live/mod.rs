@@ -274,3 +274,7 @@ impl Attached {
         Ok(Self { _loaded: Loaded::new(&mut kernel, slots_for(0), &[])? })
     }
 }
+//! The live source: what this host does now.
+
+pub mod inventory;
+mod ioctl;

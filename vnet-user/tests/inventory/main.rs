@@ -1,0 +1,314 @@
+//! The inventory on the running kernel, in namespaces that the tests make and remove. Needs root.
+
+mod tap;
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    process::{self, Command},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use tap::Queue;
+use tokio::time::timeout;
+use vnet::{
+    live::inventory::Inventory,
+    topology::{Device, DeviceKind, IfIndex, Netns},
+};
+
+/// A named namespace, removed at the end.
+struct Space {
+    name: String,
+    path: PathBuf,
+    netns: Netns,
+}
+
+impl Space {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("vnet-inv-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        ip(&["netns", "add", &name]);
+        let path = Path::new("/run/netns").join(&name);
+        let netns = Netns(fs::metadata(&path).expect("the namespace").ino());
+        Self { name, path, netns }
+    }
+
+    fn ip(&self, args: &[&str]) {
+        ip(&[&["-n", &self.name], args].concat());
+    }
+
+    fn queue(&self, name: &str) -> Queue {
+        Queue::open(Some(&self.path), name, true, None).expect("a tap queue")
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).stderr(process::Stdio::null()).status();
+    }
+}
+
+fn ip(args: &[&str]) {
+    let out = Command::new("ip").args(args).output().expect("ip is installed");
+    assert!(out.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+}
+
+/// Says aloud why a test does nothing.
+fn skipped() -> bool {
+    let why = if !rustix::process::geteuid().is_root() {
+        "needs root to make network namespaces"
+    } else if !Path::new("/dev/net/tun").exists() {
+        "no /dev/net/tun"
+    } else if Command::new("ip").arg("-V").output().is_err() {
+        "the ip tool is not installed"
+    } else {
+        return false;
+    };
+    eprintln!("skipped: {why}");
+    true
+}
+
+/// Waits for events until the topology is as wanted.
+async fn until(inventory: &mut Inventory, what: &str, wanted: impl Fn(&[Device]) -> bool) -> Vec<Device> {
+    until_read(inventory, what, false, wanted).await
+}
+
+/// The same, with `refresh` every 100 ms: the kernel reports no coming and going of queues.
+async fn until_read(
+    inventory: &mut Inventory,
+    what: &str,
+    refresh: bool,
+    wanted: impl Fn(&[Device]) -> bool,
+) -> Vec<Device> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        inventory.drain().expect("drain");
+        if refresh {
+            inventory.refresh().expect("refresh");
+        }
+        let devices = inventory.topology().devices;
+        if wanted(&devices) {
+            return devices;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        assert!(
+            !left.is_zero(),
+            "never came: {what}; problems {:?}; devices {devices:#?}",
+            inventory.problems()
+        );
+        let wait = if refresh { left.min(Duration::from_millis(100)) } else { left };
+        let _ = timeout(wait, inventory.changed()).await;
+    }
+}
+
+fn in_space(devices: &[Device], netns: Netns) -> Vec<&Device> {
+    devices.iter().filter(|device| device.key.netns == netns).collect()
+}
+
+/// Open files of this process at rest: the search thread has some open for moments.
+fn open_fds() -> usize {
+    let count = |_| {
+        std::thread::sleep(Duration::from_millis(10));
+        fs::read_dir("/proc/self/fd").expect("own files").count()
+    };
+    (0..30).map(count).min().unwrap_or_default()
+}
+
+macro_rules! live_test {
+    ($(#[$meta:meta])* async fn $name:ident($inventory:ident) $body:block) => {
+        #[test]
+        $(#[$meta])*
+        fn $name() {
+            if skipped() {
+                return;
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+            runtime.block_on(async { $body });
+        }
+    };
+}
+
+live_test! {
+    async fn add_rename_delete_and_a_twin(inventory) {
+        let (one, two) = (Space::new(), Space::new());
+        let mut inventory = Inventory::start().expect("start");
+        assert!(inventory.knows(one.netns) && inventory.knows(two.netns), "{:?}", inventory.problems());
+
+        let first = Queue::open(Some(&one.path), "tap0", true, Some(77)).expect("tap");
+        let _twin = Queue::open(Some(&two.path), "tap0", true, Some(77)).expect("twin");
+        let devices = until(&mut inventory, "both taps", |devices| {
+            in_space(devices, one.netns).len() == 1 && in_space(devices, two.netns).len() == 1
+        })
+        .await;
+        let tap = in_space(&devices, one.netns)[0].clone();
+        assert_eq!((tap.name.as_str(), tap.kind, tap.present), ("tap0", DeviceKind::Tap, true));
+        assert_eq!((tap.queues_max, tap.queues_enabled, tap.queues_disabled), (Some(256), Some(1), Some(0)));
+        assert_eq!(tap.key.ifindex, in_space(&devices, two.netns)[0].key.ifindex);
+
+        one.ip(&["link", "set", "tap0", "name", "blue"]);
+        let devices = until(&mut inventory, "the new name", |devices| in_space(devices, one.netns)[0].name == "blue").await;
+        assert_eq!(in_space(&devices, one.netns)[0].key, tap.key, "a rename keeps the device");
+        assert_eq!(in_space(&devices, two.netns)[0].name, "tap0");
+
+        drop(first);
+        until(&mut inventory, "the end", |devices| !in_space(devices, one.netns)[0].present).await;
+        let _again = Queue::open(Some(&one.path), "blue", true, Some(77)).expect("the same name and index again");
+        let devices = until(&mut inventory, "the second", |devices| in_space(devices, one.netns).len() == 2).await;
+        let both = in_space(&devices, one.netns);
+        assert_eq!((both[0].present, both[1].present), (false, true));
+        assert_eq!((both[0].key.generation, both[1].key.generation), (0, 1));
+        assert!(in_space(&devices, two.netns).iter().all(|device| device.present), "the twin lives on");
+    }
+}
+
+live_test! {
+    async fn queues_come_and_go_and_have_an_owner(inventory) {
+        let space = Space::new();
+        let mut inventory = Inventory::start().expect("start");
+        let queues: Vec<_> = (0..4).map(|_| space.queue("tap0")).collect();
+        let counts = |devices: &[Device]| {
+            let tap = in_space(devices, space.netns)[0];
+            (tap.queues_enabled, tap.queues_disabled)
+        };
+        until(&mut inventory, "the tap", |devices| in_space(devices, space.netns).len() == 1).await;
+        inventory.refresh().expect("refresh");
+        assert_eq!(counts(&inventory.topology().devices), (Some(4), Some(0)));
+        queues[1].attach(false).expect("detach");
+        assert!(inventory.refresh().expect("refresh"));
+        assert_eq!(counts(&inventory.topology().devices), (Some(3), Some(1)));
+        queues[1].attach(true).expect("attach");
+        inventory.refresh().expect("refresh");
+        assert_eq!(counts(&inventory.topology().devices), (Some(4), Some(0)));
+        assert!(!inventory.refresh().expect("refresh"), "nothing has changed");
+
+        let devices = until(&mut inventory, "the owner", |devices| in_space(devices, space.netns)[0].owner.is_some()).await;
+        let owner = in_space(&devices, space.netns)[0].owner.clone().expect("just seen");
+        assert_eq!(owner.pid, process::id());
+        assert_eq!(owner.comm, fs::read_to_string("/proc/self/comm").expect("comm").trim_end());
+
+        // A process that inherits a queue file makes the owner unknown.
+        let mut child = Command::new("sh").args(["-c", "exec sleep 60"]).stdin(queues[3].share()).spawn().expect("sh");
+        drop(queues);
+        let devices = until_read(&mut inventory, "the child as owner", true, |devices| {
+            in_space(devices, space.netns)[0].owner.as_ref().is_some_and(|owner| owner.pid == child.id())
+        })
+        .await;
+        assert_eq!(counts(&devices), (Some(1), Some(0)));
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        until(&mut inventory, "the end", |devices| !in_space(devices, space.netns)[0].present).await;
+    }
+}
+
+live_test! {
+    async fn two_holders_are_no_owner(inventory) {
+        let space = Space::new();
+        let queue = space.queue("tap0");
+        let mut child = Command::new("sleep").arg("60").stdin(queue.share()).spawn().expect("sleep");
+        let mut inventory = Inventory::start().expect("start");
+        // Another tap, whose owner is found by the same search, tells that the search is over.
+        let _other = space.queue("tap1");
+        let devices = until(&mut inventory, "an owner of the other tap", |devices| {
+            in_space(devices, space.netns).iter().any(|tap| tap.name == "tap1" && tap.owner.is_some())
+        })
+        .await;
+        let tap = in_space(&devices, space.netns).into_iter().find(|tap| tap.name == "tap0").expect("tap0");
+        assert_eq!(tap.owner, None);
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+    }
+}
+
+live_test! {
+    async fn a_new_namespace_is_found_and_not_held(inventory) {
+        let mut inventory = Inventory::start().expect("start");
+        let fds = open_fds();
+        let space = Space::new();
+        space.ip(&["tuntap", "add", "kept", "mode", "tap", "multi_queue"]);
+        let netns = space.netns;
+        until(&mut inventory, "the tap", |devices| in_space(devices, netns).iter().any(|tap| tap.present)).await;
+        assert_eq!(open_fds(), fds, "no file is held for a namespace");
+        // The persistent tap has no process; only the namespace keeps it, and nothing of ours keeps the namespace.
+        drop(space);
+        until(&mut inventory, "the end of the namespace", |devices| !in_space(devices, netns)[0].present).await;
+        assert!(!inventory.knows(netns));
+    }
+}
+
+live_test! {
+    async fn a_namespace_of_a_process_is_found_on_demand(inventory) {
+        let mut inventory = Inventory::start().expect("start");
+        let script = "ip tuntap add inner mode tap && echo ready && exec sleep 60";
+        let mut child = Command::new("unshare")
+            .args(["--net", "sh", "-c", script])
+            .stdout(process::Stdio::piped())
+            .spawn()
+            .expect("unshare");
+        let mut line = String::new();
+        let mut out = std::io::BufReader::new(child.stdout.take().expect("stdout"));
+        std::io::BufRead::read_line(&mut out, &mut line).expect("its word");
+        assert_eq!(line, "ready\n");
+        let netns = Netns(fs::metadata(format!("/proc/{}/ns/net", child.id())).expect("its namespace").ino());
+        assert!(!inventory.knows(netns));
+        let key = inventory.bind(netns, IfIndex(2), u64::MAX, "inner", DeviceKind::Tap);
+        inventory.rescan();
+        let devices = until(&mut inventory, "its tap", |devices| {
+            in_space(devices, netns).iter().any(|tap| tap.queues_max.is_some())
+        })
+        .await;
+        let tap = in_space(&devices, netns);
+        assert!(tap.iter().any(|tap| tap.present && tap.name == "inner"), "{tap:?}");
+        assert_eq!(tap[0].key, key);
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        until(&mut inventory, "its end", |devices| in_space(devices, netns).iter().all(|tap| !tap.present)).await;
+    }
+}
+
+live_test! {
+    async fn instances_are_those_of_sysfs(inventory) {
+        let name = format!("vni{}", process::id());
+        let _queue = Queue::open(None, &name, false, None).expect("a tap in the own namespace");
+        let own = Netns(fs::metadata("/proc/self/ns/net").expect("own namespace").ino());
+        let mut inventory = Inventory::start().expect("start");
+        let devices = until(&mut inventory, "the tap", |devices| devices.iter().any(|tap| tap.name == name)).await;
+        let tap = devices.iter().find(|tap| tap.name == name).expect("just seen").clone();
+        assert_eq!((tap.queues_max, tap.queues_enabled, tap.queues_disabled), (Some(1), Some(1), None));
+        let instance = fs::metadata(format!("/sys/class/net/{name}/")).expect("its directory").ino();
+        let ifindex = tap.key.ifindex;
+        assert_eq!(inventory.bind(own, ifindex, instance, &name, DeviceKind::Tap), tap.key);
+        let other = inventory.bind(own, ifindex, instance - 1, &name, DeviceKind::Tap);
+        assert_ne!(other, tap.key, "another instance is another device");
+        assert_eq!(inventory.bind(own, ifindex, instance, &name, DeviceKind::Tap), tap.key);
+    }
+}
+
+live_test! {
+    async fn nothing_leaks_over_many_devices(inventory) {
+        let space = Space::new();
+        let mut inventory = Inventory::start().expect("start");
+        until(&mut inventory, "silence", |_| true).await;
+        let fds = open_fds();
+        let rounds = 1000;
+        for round in 0..rounds {
+            let queue = Queue::open(Some(&space.path), "tap0", true, Some(5)).expect("tap");
+            if round % 3 == 0 {
+                inventory.drain().expect("drain");
+            }
+            drop(queue);
+            if round % 5 == 0 {
+                inventory.drain().expect("drain");
+            }
+        }
+        let devices = until(&mut inventory, "the last end", |devices| {
+            in_space(devices, space.netns).last().is_some_and(|tap| !tap.present)
+        })
+        .await;
+        if inventory.lost_events() == 0 {
+            assert_eq!(in_space(&devices, space.netns).len(), rounds);
+        }
+        assert_eq!(open_fds(), fds, "files open at the end, and before");
+    }
+}
