@@ -9,3 +9,4 @@ pub mod record;
 pub mod report;
 pub mod state;
 pub mod topology;
+pub mod tui;

@@ -1,0 +1,305 @@
+//! The state of the screen: a key or a report in, an effect out. No terminal, no clock, no I/O.
+
+use std::sync::Arc;
+
+use super::{
+    columns::{self, Table},
+    facts::{Facts, Row},
+    keys::{Action, Context, Key, action},
+    layout,
+    list::List,
+    screen::{SCREENS, Screen},
+};
+use crate::report::Report;
+
+/// Longest filter, in characters.
+const FILTER_LONGEST: usize = 64;
+
+/// What the caller does after a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing changed.
+    None,
+    /// Draw.
+    Redraw,
+    /// Forget what the terminal shows and draw.
+    Repaint,
+    /// Give the terminal back and stop the process until it is continued.
+    Suspend,
+    /// End.
+    Quit,
+}
+
+/// What keys mean beside the open screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The screen's keys.
+    Browse,
+    /// The filter is being typed.
+    Filter,
+    /// The help is open.
+    Help,
+}
+
+/// The state of the screen.
+#[derive(Clone, Debug)]
+pub struct Ui {
+    facts: Facts,
+    /// Report that came while paused; `facts` stays.
+    newer: Option<Arc<Report>>,
+    paused: bool,
+    mode: Mode,
+    screen: Screen,
+    filter: String,
+    devices: List,
+    queues: List,
+    size: (u16, u16),
+}
+
+impl Ui {
+    /// Opens on the overview.
+    pub fn new(report: Arc<Report>, width: u16, height: u16) -> Self {
+        let mut ui = Self {
+            facts: Facts::new(report),
+            newer: None,
+            paused: false,
+            mode: Mode::Browse,
+            screen: Screen::Overview,
+            filter: String::new(),
+            devices: List::new(Table::Devices),
+            queues: List::new(Table::Queues),
+            size: (width, height),
+        };
+        ui.arrange();
+        ui
+    }
+
+    /// What is shown.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// What is known; newer than what is shown while paused.
+    pub fn latest(&self) -> &Report {
+        self.newer.as_ref().unwrap_or(&self.facts.report)
+    }
+
+    /// Seconds of counting since what is shown; `None` when not paused.
+    pub fn paused_for(&self) -> Option<f64> {
+        self.paused.then(|| self.latest().source.duration_s - self.facts.report.source.duration_s)
+    }
+
+    /// What keys mean now.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The open screen.
+    pub fn screen(&self) -> Screen {
+        self.screen
+    }
+
+    /// What rows are filtered by; empty for nothing.
+    pub fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    /// The open screen's rows.
+    pub fn list(&self) -> &List {
+        match self.screen.table() {
+            Table::Devices => &self.devices,
+            Table::Queues => &self.queues,
+        }
+    }
+
+    /// The selected row of the open screen.
+    pub fn selected(&self) -> Option<Row<'_>> {
+        self.list().selected(&self.facts)
+    }
+
+    /// Where keys are looked up now.
+    pub fn context(&self) -> Context {
+        match (self.mode, self.screen) {
+            (Mode::Filter, _) => Context::Filter,
+            (Mode::Help, _) => Context::Help,
+            (Mode::Browse, Screen::Overview) => Context::Overview,
+            (Mode::Browse, Screen::Queues(_)) => Context::Queues,
+        }
+    }
+
+    /// A new report came.
+    pub fn report(&mut self, report: Arc<Report>) -> Effect {
+        if self.paused {
+            self.newer = Some(report);
+        } else {
+            self.facts = Facts::new(report);
+            self.arrange();
+        }
+        Effect::Redraw
+    }
+
+    /// The terminal has this size now.
+    pub fn resize(&mut self, width: u16, height: u16) -> Effect {
+        if self.size == (width, height) {
+            return Effect::None;
+        }
+        self.size = (width, height);
+        let page = self.page();
+        self.devices.scroll(page);
+        self.queues.scroll(page);
+        Effect::Redraw
+    }
+
+    /// A key was pressed.
+    pub fn key(&mut self, key: Key) -> Effect {
+        match (action(key, self.context()), key) {
+            (Some(action), _) => self.act(action, key),
+            (None, Key::Char(c)) if self.mode == Mode::Filter => self.edit(|filter| {
+                if !c.is_control() && filter.chars().count() < FILTER_LONGEST {
+                    filter.push(c);
+                }
+            }),
+            _ => Effect::None,
+        }
+    }
+
+    fn act(&mut self, action: Action, key: Key) -> Effect {
+        match action {
+            Action::Quit => Effect::Quit,
+            Action::Suspend => Effect::Suspend,
+            Action::Repaint => Effect::Repaint,
+            Action::Help if self.mode == Mode::Help => self.enter(Mode::Browse),
+            Action::Help => self.enter(Mode::Help),
+            Action::Back => self.back(),
+            Action::NextScreen => self.open(self.screen.step(1)),
+            Action::PreviousScreen => self.open(self.screen.step(SCREENS.len() - 1)),
+            Action::Jump => self.jump(key),
+            Action::Open => self.open_selected(),
+            Action::Pause => self.pause(),
+            Action::SortNext => self.sort(true),
+            Action::SortPrevious => self.sort(false),
+            Action::Reverse => {
+                self.list_mut().0.reverse();
+                self.arrange()
+            }
+            Action::Filter => self.enter(Mode::Filter),
+            Action::FilterKeep => self.enter(Mode::Browse),
+            Action::FilterClear => {
+                self.mode = Mode::Browse;
+                self.edit(String::clear)
+            }
+            Action::Erase => self.edit(|filter| {
+                filter.pop();
+            }),
+            Action::EraseAll => self.edit(String::clear),
+            Action::Up => self.step(-1),
+            Action::Down => self.step(1),
+            Action::PageUp => self.step(-self.page().cast_signed()),
+            Action::PageDown => self.step(self.page().cast_signed()),
+            Action::First => self.select(|list, _, page| list.first(page)),
+            Action::Last => self.select(|list, facts, page| list.step(facts, isize::MAX, page)),
+        }
+    }
+
+    fn enter(&mut self, mode: Mode) -> Effect {
+        self.mode = mode;
+        Effect::Redraw
+    }
+
+    fn back(&mut self) -> Effect {
+        if self.mode == Mode::Help {
+            self.enter(Mode::Browse)
+        } else if let Some(screen) = self.screen.back() {
+            self.open(screen)
+        } else if !self.filter.is_empty() {
+            self.edit(String::clear)
+        } else {
+            Effect::None
+        }
+    }
+
+    fn open(&mut self, screen: Screen) -> Effect {
+        if self.screen == screen {
+            return Effect::None;
+        }
+        self.screen = screen;
+        if let Screen::Queues(Some(device)) = screen
+            && !self.queues.follows(device)
+        {
+            self.queues.first(self.page());
+        }
+        self.arrange()
+    }
+
+    fn jump(&mut self, key: Key) -> Effect {
+        let Key::Char(digit) = key else { return Effect::None };
+        let place = digit.to_digit(10).and_then(|digit| usize::try_from(digit).ok()?.checked_sub(1));
+        match place.and_then(|place| SCREENS.get(place)) {
+            Some(&(_, screen)) => self.open(screen),
+            None => Effect::None,
+        }
+    }
+
+    fn open_selected(&mut self) -> Effect {
+        match self.selected().and_then(Row::key) {
+            Some(key) => self.open(Screen::Queues(Some(key.device))),
+            None => Effect::None,
+        }
+    }
+
+    fn pause(&mut self) -> Effect {
+        self.paused = !self.paused;
+        if let Some(newer) = self.newer.take_if(|_| !self.paused) {
+            self.facts = Facts::new(newer);
+        }
+        self.arrange()
+    }
+
+    fn sort(&mut self, forward: bool) -> Effect {
+        let shown = columns::fit(self.screen.table(), layout::table_width(self.size.0));
+        self.list_mut().0.sort_step(&shown, forward);
+        self.arrange()
+    }
+
+    fn edit(&mut self, change: impl FnOnce(&mut String)) -> Effect {
+        change(&mut self.filter);
+        self.arrange()
+    }
+
+    fn step(&mut self, rows: isize) -> Effect {
+        self.select(|list, facts, page| list.step(facts, rows, page))
+    }
+
+    fn select(&mut self, change: impl FnOnce(&mut List, &Facts, usize)) -> Effect {
+        let page = self.page();
+        let (list, facts) = self.list_mut();
+        let before = list.position();
+        change(list, facts, page);
+        if list.position() == before { Effect::None } else { Effect::Redraw }
+    }
+
+    /// Rows of the table that are in view at once.
+    fn page(&self) -> usize {
+        layout::heights(self.size.0, self.size.1).map_or(1, |heights| usize::from(heights.body))
+    }
+
+    fn list_mut(&mut self) -> (&mut List, &Facts) {
+        let list = match self.screen.table() {
+            Table::Devices => &mut self.devices,
+            Table::Queues => &mut self.queues,
+        };
+        (list, &self.facts)
+    }
+
+    fn arrange(&mut self) -> Effect {
+        let page = self.page();
+        let filter = self.filter.to_lowercase();
+        let scope = match self.screen {
+            Screen::Queues(device) => device,
+            Screen::Overview => None,
+        };
+        let (list, facts) = self.list_mut();
+        list.arrange(facts, scope, &filter, page);
+        Effect::Redraw
+    }
+}

@@ -1,0 +1,120 @@
+//! The first three rows: where this comes from, how much there is, what is missing, which screen is open.
+
+use ratatui::{layout::Rect, style::Style};
+
+use super::{Pen, narrow};
+use crate::{
+    record::{Known, SourceKind},
+    report::Report,
+    tui::{cell::duration, look::Look, screen::SCREENS, text, ui::Ui},
+};
+
+/// ```text
+/// vnet top · live · host · kernel                                counting 1 min 05 s
+/// 3 devices, 1 gone · 9 queues                      LOST 12 events and 3 records
+///  1 Overview   2 Queues               2 signals unavailable: see vnet doctor
+/// ```
+pub(super) fn draw(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
+    let row = |i: u16| Rect { y: area.y + i, height: 1, ..area };
+    let report = ui.latest();
+    let look = pen.look;
+
+    let (state, style) = state(ui, look);
+    let (left, right) = split(row(0), &state);
+    pen.parts(left, &[("vnet top".into(), look.strong()), (origin(report, look), look.plain())]);
+    pen.right(right, &state, style);
+
+    let (lost, style) = lost(report, look);
+    let (left, right) = split(row(1), &lost);
+    pen.parts(left, &[(counts(report, look), look.plain())]);
+    pen.right(right, &lost, style);
+
+    let used = tabs(ui, pen, row(2));
+    let left = row(2).width.saturating_sub(used + 2);
+    if let Some(hint) = unavailable(report).into_iter().find(|hint| text::width(hint) <= usize::from(left)) {
+        pen.right(row(2), &hint, look.plain());
+    }
+}
+
+/// Room for `right` at the right, the rest at the left, two columns between.
+fn split(row: Rect, right: &str) -> (Rect, Rect) {
+    let right = narrow(text::width(right)).min(row.width);
+    let left = Rect { width: row.width.saturating_sub(right + 2), ..row };
+    (left, Rect { x: row.x + row.width - right, width: right, ..row })
+}
+
+fn state(ui: &Ui, look: Look) -> (String, Style) {
+    let source = &ui.latest().source;
+    if let Some(age) = ui.paused_for() {
+        return (format!("PAUSED, shown is {} old", duration(age.max(0.0), look)), look.warning());
+    }
+    let time = duration(source.duration_s, look);
+    match source.kind {
+        None => ("starting".to_owned(), look.plain()),
+        Some(SourceKind::Live) => (format!("counting {time}"), look.plain()),
+        Some(SourceKind::Trace) if !source.complete => {
+            (format!("recording of {time}, its end is missing"), look.warning())
+        }
+        Some(SourceKind::Trace) => (format!("recording of {time}"), look.plain()),
+        Some(SourceKind::Model) => (format!("model of {time}"), look.plain()),
+    }
+}
+
+fn origin(report: &Report, look: Look) -> String {
+    let kind = report.source.kind.map(|kind| match kind {
+        SourceKind::Live => "live",
+        SourceKind::Trace => "trace",
+        SourceKind::Model => "model",
+    });
+    [kind, report.source.host.as_deref(), report.source.kernel.as_deref()]
+        .into_iter()
+        .flatten()
+        .map(|part| look.glyphs().dot.to_owned() + &text::clean(part, look.ascii))
+        .collect()
+}
+
+fn counts(report: &Report, look: Look) -> String {
+    let gone = report.devices.iter().filter(|device| !device.present).count();
+    let gone = if gone > 0 { format!(", {gone} gone") } else { String::new() };
+    let [devices, queues] = [report.devices.len() as u64, report.queues.len() as u64];
+    format!("{}{gone}{}{}", plural(devices, "device"), look.glyphs().dot, plural(queues, "queue"))
+}
+
+fn plural(n: u64, thing: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {thing}{s}")
+}
+
+fn lost(report: &Report, look: Look) -> (String, Style) {
+    let lost = report.lost;
+    if lost.events == 0 && lost.records == 0 {
+        return ("lost nothing".to_owned(), look.plain());
+    }
+    let text = format!("LOST {} and {}", plural(lost.events, "event"), plural(lost.records, "record"));
+    (text, look.warning())
+}
+
+/// A long and a short form; none when everything is measured.
+fn unavailable(report: &Report) -> Vec<String> {
+    match report.probes.iter().filter(|probe| probe.state == Known::Unavailable).count() {
+        0 => Vec::new(),
+        n => {
+            let signals = plural(n as u64, "signal");
+            vec![format!("{signals} unavailable: see vnet doctor"), format!("{n} unavailable")]
+        }
+    }
+}
+
+fn tabs(ui: &Ui, pen: &mut Pen<'_>, row: Rect) -> u16 {
+    let open = ui.screen().place();
+    let parts: Vec<_> = SCREENS
+        .iter()
+        .enumerate()
+        .map(|(i, (title, _))| {
+            let (left, right) = if i == open { ('[', ']') } else { (' ', ' ') };
+            let style = if i == open { pen.look.accent() } else { pen.look.plain() };
+            (format!("{left}{} {title}{right} ", i + 1), style)
+        })
+        .collect();
+    pen.parts(row, &parts)
+}

@@ -1,0 +1,224 @@
+//! Reports made by hand for the tests of the screen.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use vnet::{
+    record::{Known, SourceKind},
+    report::{
+        DeviceReport, HISTORY, LostReport, ProbeReport, QueueReport, Rate, Report, RxReport, SCHEMA,
+        SourceReport, Tool, TxReport, VmReport,
+    },
+};
+
+/// What was counted on nothing.
+pub(crate) fn empty() -> Report {
+    Report {
+        schema: SCHEMA,
+        tool: Tool { version: "0.1.0".into() },
+        source: SourceReport {
+            kind: Some(SourceKind::Live),
+            host: Some("kvm7".into()),
+            kernel: Some("6.12.48-amd64".into()),
+            started: Some("2026-11-22T19:10:56Z".into()),
+            duration_s: 65.0,
+            complete: true,
+        },
+        probes: vec![],
+        lost: LostReport::default(),
+        vms: vec![],
+        devices: vec![],
+        queues: vec![],
+        findings: vec![],
+    }
+}
+
+/// Before the source has said anything.
+pub(crate) fn starting() -> Report {
+    let source = SourceReport {
+        kind: None,
+        host: None,
+        kernel: None,
+        started: None,
+        duration_s: 0.0,
+        complete: false,
+    };
+    Report { source, ..empty() }
+}
+
+/// A tap that is there, with nothing known of it beyond that.
+pub(crate) fn device(name: &str, ifindex: u32) -> DeviceReport {
+    DeviceReport {
+        name: name.into(),
+        ifindex,
+        netns: 4_026_531_840,
+        generation: 0,
+        kind: "tap".into(),
+        present: true,
+        vhost: None,
+        vm_pid: None,
+        queues_max: None,
+        queues_enabled: None,
+        queues_disabled: None,
+        zerocopy: None,
+        residuals: BTreeMap::new(),
+        uncovered: vec![],
+        tx_rate: None,
+        rx_rate: None,
+    }
+}
+
+/// A queue of `device` of which nothing was counted.
+pub(crate) fn queue(device: &DeviceReport, queue: u16) -> QueueReport {
+    QueueReport {
+        device: device.name.clone(),
+        ifindex: device.ifindex,
+        netns: device.netns,
+        generation: device.generation,
+        queue,
+        worker: None,
+        tx: TxReport::default(),
+        rx: RxReport::default(),
+        interrupts: None,
+        tx_rate: None,
+        rx_rate: None,
+        share: None,
+        history: Arc::new([]),
+    }
+}
+
+/// A rate with frames of this mean size.
+pub(crate) fn rate(pps: f64, size: f64, drops: f64) -> Rate {
+    Rate { pps, bps: pps * size * 8.0, drops, mean_size: (pps > 0.0).then_some(size) }
+}
+
+/// A queue that carries `tx` and `rx` packets per second for a minute.
+pub(crate) fn busy(device: &DeviceReport, index: u16, tx: u32, rx: u32, share: f64) -> QueueReport {
+    let count = |pps: u32| Some(u64::from(pps) * 60);
+    let none = || Some(BTreeMap::new());
+    let history = |i: u8| (tx + rx) as f32 * (0.6 + 0.4 * (f32::from(i) / 4.0).sin());
+    QueueReport {
+        tx: TxReport {
+            packets: count(tx),
+            bytes: count(tx).map(|n| n * 1514),
+            drops: none(),
+            ..TxReport::default()
+        },
+        rx: RxReport {
+            packets: count(rx),
+            bytes: count(rx).map(|n| n * 66),
+            drops: none(),
+            ..RxReport::default()
+        },
+        tx_rate: Some(rate(tx.into(), 1514.0, 0.0)),
+        rx_rate: Some(rate(rx.into(), 66.0, 0.0)),
+        share: (tx + rx > 0).then_some(share),
+        history: (0..60).map(history).collect(),
+        ..queue(device, index)
+    }
+}
+
+/// Adds the queues' rates up in their device.
+fn total(mut device: DeviceReport, queues: &[QueueReport]) -> DeviceReport {
+    let sum = |rates: Vec<Rate>| {
+        let mut sum = Rate::default();
+        for rate in &rates {
+            sum.pps += rate.pps;
+            sum.bps += rate.bps;
+            sum.drops += rate.drops;
+        }
+        sum.mean_size = (sum.pps > 0.0).then(|| sum.bps / 8.0 / sum.pps);
+        sum
+    };
+    device.tx_rate = Some(sum(queues.iter().filter_map(|queue| queue.tx_rate).collect()));
+    device.rx_rate = Some(sum(queues.iter().filter_map(|queue| queue.rx_rate).collect()));
+    device
+}
+
+/// Three devices: an uneven one that drops, one that is not wholly covered, one that is gone; and some loss.
+pub(crate) fn small() -> Report {
+    let web = DeviceReport {
+        vm_pid: Some(4711),
+        vhost: Some(true),
+        queues_max: Some(8),
+        queues_enabled: Some(4),
+        queues_disabled: Some(1),
+        ..device("tap0", 7)
+    };
+    let mut web_queues: Vec<_> = [(1_234_567, 123_456), (123_456, 12_345), (12_345, 1_234), (1_234, 123)]
+        .into_iter()
+        .zip(0..)
+        .map(|((tx, rx), i)| busy(&web, i, tx, rx, f64::from(tx + rx) / 1_508_760.0))
+        .collect();
+    web_queues[0].rx.drops =
+        Some(BTreeMap::from([(Arc::from("FULL_RING"), 12_345), (Arc::from("NOMEM"), 3)]));
+    if let Some(rate) = &mut web_queues[0].rx_rate {
+        rate.drops = 42.0;
+    }
+    let guest = DeviceReport {
+        kind: "macvtap".into(),
+        vm_pid: Some(815),
+        uncovered: vec!["An XDP program on macvtap1 takes packets before they are counted.".into()],
+        ..device("macvtap1", 12)
+    };
+    let mut guest_queue = busy(&guest, 0, 0, 250, 1.0);
+    guest_queue.tx = TxReport::default();
+    guest_queue.tx_rate = None;
+    let gone = DeviceReport { present: false, ..device("tap3", 9) };
+    let gone_queue = queue(&gone, 0);
+    Report {
+        probes: vec![
+            probe("tap.tx", Known::Exact),
+            probe("tap.rx", Known::Exact),
+            probe("vhost.copies", Known::Unavailable),
+            probe("kvm.interrupts", Known::Unavailable),
+        ],
+        lost: LostReport { events: 12, records: 1 },
+        vms: vec![VmReport { pid: 4711, name: Some("web-1".into()), vcpus: None }],
+        devices: vec![
+            total(web, &web_queues),
+            gone,
+            DeviceReport { tx_rate: None, ..total(guest, std::slice::from_ref(&guest_queue)) },
+        ],
+        queues: web_queues.into_iter().chain([gone_queue, guest_queue]).collect(),
+        ..empty()
+    }
+}
+
+fn probe(signal: &str, state: Known) -> ProbeReport {
+    let reason = (state != Known::Exact).then(|| "vhost is not loaded".to_owned());
+    ProbeReport {
+        signal: signal.into(),
+        via: "tp_btf:x".into(),
+        state,
+        reason,
+        runs: None,
+        run_seconds: None,
+    }
+}
+
+/// 400 devices with 8 queues each, all different.
+pub(crate) fn large() -> Report {
+    let mut report = empty();
+    for i in 0..400u32 {
+        let mut device = device(&format!("tap{i}"), 10 + i);
+        device.vm_pid = Some(10_000 + i);
+        (device.queues_max, device.queues_enabled, device.queues_disabled) = (Some(8), Some(8), Some(0));
+        let queues: Vec<_> = (0..8u16)
+            .map(|q| busy(&device, q, (i * 37 % 400) * 1000 + u32::from(q), i * 10, 0.125))
+            .collect();
+        report.vms.push(VmReport { pid: 10_000 + i, name: Some(format!("guest-{i:03}")), vcpus: None });
+        report.devices.push(total(device, &queues));
+        report.queues.extend(queues);
+    }
+    report
+}
+
+/// `report` some seconds later; what goes on is not changed.
+pub(crate) fn later(report: &Report, seconds: f64) -> Report {
+    let mut later = report.clone();
+    later.source.duration_s += seconds;
+    later
+}
+
+/// As many intervals as are kept.
+pub(crate) const FULL_HISTORY: usize = HISTORY;

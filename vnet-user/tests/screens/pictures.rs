@@ -1,0 +1,95 @@
+//! Pictures of every screen at three sizes.
+
+use insta::assert_snapshot;
+use vnet::{report::Report, tui::Look};
+
+use crate::{build, draw, press, rows, text, ui};
+
+const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
+
+/// One picture per size, after `keys`.
+fn pictures(name: &str, report: &Report, keys: &str) {
+    for (width, height) in SIZES {
+        let mut ui = ui(report.clone(), width, height);
+        press(&mut ui, keys);
+        assert_snapshot!(format!("{name}_{width}x{height}"), text(&ui, width, height));
+    }
+}
+
+#[test]
+fn overview() {
+    pictures("overview_empty", &build::empty(), "");
+    pictures("overview_small", &build::small(), "");
+    pictures("overview_3200_queues", &build::large(), "");
+}
+
+#[test]
+fn queues() {
+    pictures("queues_empty", &build::empty(), "2");
+    pictures("queues_small", &build::small(), "2");
+    pictures("queues_3200", &build::large(), "2");
+    pictures("queues_of_a_device", &build::small(), "\n");
+}
+
+#[test]
+fn help_fits_the_smallest_terminal() {
+    pictures("help", &build::small(), "?");
+    let mut ui = ui(build::small(), 80, 24);
+    press(&mut ui, "?");
+    let help = text(&ui, 80, 24);
+    let last = vnet::tui::keys::KEYS.iter().rfind(|key| !key.help.is_empty()).map(|key| key.help);
+    assert!(help.contains(last.unwrap()), "the last key is on the screen");
+}
+
+#[test]
+fn starting_paused_and_filtered() {
+    assert_snapshot!("starting_80x24", text(&ui(build::starting(), 80, 24), 80, 24));
+
+    let mut ui = ui(build::small(), 80, 24);
+    press(&mut ui, " ");
+    ui.report(build::later(&build::small(), 12.0).into());
+    assert_snapshot!("paused_80x24", text(&ui, 80, 24));
+
+    press(&mut ui, " 2/mac");
+    assert_snapshot!("filtering_80x24", text(&ui, 80, 24));
+    press(&mut ui, "x\n");
+    assert_snapshot!("filtered_to_nothing_80x24", text(&ui, 80, 24));
+}
+
+#[test]
+fn ascii_prints_nothing_else() {
+    let look = Look { colour: false, ascii: true };
+    for keys in ["", "2", "\n", "?", "/é"] {
+        let mut report = build::small();
+        report.devices[0].name = "täp0".into();
+        let mut ui = ui(report, 120, 40);
+        press(&mut ui, keys);
+        let screen = rows(&draw(&ui, look, 120, 40)).join("\n");
+        assert!(screen.is_ascii(), "{screen}");
+        if keys.is_empty() {
+            assert_snapshot!("overview_ascii_120x40", screen);
+        }
+    }
+}
+
+#[test]
+fn hostile_names_stay_in_their_column() {
+    let mut report = build::small();
+    let names = ["\x1b[2J\x1b]0;x\x07", "ta\u{202e}p\u{200b}0", "网网网网网网网网"];
+    for (device, name) in report.devices.iter_mut().zip(names) {
+        device.name = name.into();
+    }
+    report.vms[0].name = Some("\r\nA\u{301}\u{301}".into());
+    report.source.host = Some("a\tb".into());
+    assert_snapshot!("hostile_120x40", text(&ui(report, 120, 40), 120, 40));
+}
+
+#[test]
+fn a_small_terminal_gets_one_sentence() {
+    assert_snapshot!(text(&ui(build::small(), 79, 24), 79, 24).trim_end(), @"terminal too small: 80×24 needed, now 79×24");
+    assert_snapshot!(text(&ui(build::small(), 20, 4), 20, 4).trim_end(), @"
+    terminal too small:
+    80×24 needed, now
+    20×4
+    ");
+}
