@@ -1,5 +1,6 @@
 //! bpf-linker: the one on `PATH` if it fits, else one built into the cache against the compiler's own LLVM.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -42,9 +43,9 @@ pub(crate) fn get(rust: &Rust, verbose: bool) -> Result<Linker> {
     let llvm_folder = llvm.parent().map(Path::to_owned);
     let name = format!("bpf-linker-{VERSION}-{}", rust.id);
     let folder = cache::entry(&name, |folder| {
-        let step = format!("build bpf-linker {VERSION} with LLVM {major} (about 45 s)");
+        let step = format!("build bpf-linker {VERSION} with LLVM {major} (about a minute)");
         progress::step(step, || build(folder, &llvm, major, verbose))?;
-        version(&folder.join("bin/bpf-linker"), llvm_folder.as_deref()).map(drop)
+        version(&folder.join("bin/bpf-linker"), &rust.search_path(llvm_folder.as_deref())?).map(drop)
     })?;
     Ok(Linker { program: folder.join("bin/bpf-linker"), llvm_folder })
 }
@@ -75,17 +76,17 @@ fn build(folder: &Path, llvm: &Path, major: u32, verbose: bool) -> Result<()> {
 /// Whether an installed bpf-linker is of the right version and uses that LLVM.
 fn fits(program: &Path, llvm: u32) -> bool {
     let minor = VERSION.rsplit_once('.').map_or(VERSION, |(minor, _)| minor);
-    let right = version(program, None).is_ok_and(|text| text.starts_with(&format!("bpf-linker {minor}.")));
+    let right = version(program, OsStr::new("")).is_ok_and(|text| text.starts_with(&format!("bpf-linker {minor}.")));
     right
         && libraries::linked(program, &[])
             .is_ok_and(|text| libraries::llvm(&text).is_some_and(|it| it.1 == llvm))
 }
 
-fn version(program: &Path, libraries: Option<&Path>) -> Result<String> {
+fn version(program: &Path, libraries: &OsStr) -> Result<String> {
     let mut command = Command::new(program);
     command.arg("--version").env_remove("LD_LIBRARY_PATH");
-    if let Some(folder) = libraries {
-        command.env("LD_LIBRARY_PATH", folder);
+    if !libraries.is_empty() {
+        command.env("LD_LIBRARY_PATH", libraries);
     }
     command::text(&mut command)
 }
