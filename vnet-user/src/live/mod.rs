@@ -5,6 +5,7 @@
 pub mod btf;
 mod counters;
 pub mod inventory;
+mod ioctl;
 mod kernel;
 mod load;
 mod mmap;
@@ -13,6 +14,7 @@ mod relocate;
 mod symbols;
 
 use std::{
+    collections::HashSet,
     fs,
     time::{Duration, Instant, SystemTime},
 };
@@ -30,7 +32,7 @@ use self::{
 use crate::{
     filter::Filter,
     record::{Known, Lost, Nanos, Probe, Record, Sample, Source, SourceKind},
-    topology::{Device, DeviceKind, IfIndex, Netns, QueueKey, QueuePair, Topology},
+    topology::{Device, DeviceKey, DeviceKind, IfIndex, Netns, QueueKey, QueuePair, Topology},
 };
 
 /// A packet that was handed to a device this long ago and is not refused was accepted.
@@ -177,9 +179,10 @@ impl Live {
         bind(&mut self.counters, &mut self.inventory, &self.loaded, true)?;
         let queues = self.counters.read(&self.loaded.maps);
         let at = self.now();
-        let inventory = &self.inventory;
-        self.counters.release(&mut self.loaded.maps, |key| inventory.is_present(key.device));
         self.tell_topology(records);
+        let devices = self.told.iter().flat_map(|topology| &topology.devices);
+        let present: HashSet<DeviceKey> = devices.filter(|device| device.present).map(|device| device.key).collect();
+        self.counters.release(&mut self.loaded.maps, |key| present.contains(&key.device));
         let queues = queues.into_iter().filter(|(key, _)| self.options.filter.admits_key(key.device)).collect();
         records.push(Record::Sample(Sample { at, queues }));
         let cells = counters::lost(&self.loaded.maps);
@@ -206,22 +209,17 @@ impl Live {
 fn bind(counters: &mut Counters, inventory: &mut Inventory, loaded: &Loaded, counting: bool) -> Result<()> {
     let claimed = counters.claimed(&loaded.maps);
     inventory.drain()?;
-    let mut unknown = false;
     for (slot, meta) in claimed {
         let device_kind = if meta.kind == kind::VIRTIO_NET { DeviceKind::VirtioNet } else { DeviceKind::Tap };
         let end = meta.name.iter().position(|byte| *byte == 0).unwrap_or(meta.name.len());
         let name = String::from_utf8_lossy(&meta.name[..end]);
         let (netns, ifindex) = (Netns(u64::from(meta.netns)), IfIndex(meta.ifindex));
-        match inventory.bind(netns, ifindex, meta.instance, &name, device_kind) {
-            Some(device) => {
-                let queue = QueuePair(u16::try_from(meta.queue).unwrap_or(u16::MAX));
-                counters.bind(&loaded.maps, slot, meta, QueueKey { device, queue }, counting);
-            }
-            None => unknown = true,
+        if !inventory.knows(netns) {
+            inventory.rescan();
         }
-    }
-    if unknown {
-        inventory.rescan();
+        let device = inventory.bind(netns, ifindex, meta.instance, &name, device_kind);
+        let queue = QueuePair(u16::try_from(meta.queue).unwrap_or(u16::MAX));
+        counters.bind(&loaded.maps, slot, meta, QueueKey { device, queue }, counting);
     }
     Ok(())
 }
@@ -274,7 +272,3 @@ impl Attached {
         Ok(Self { _loaded: Loaded::new(&mut kernel, slots_for(0), &[])? })
     }
 }
-//! The live source: what this host does now.
-
-pub mod inventory;
-mod ioctl;

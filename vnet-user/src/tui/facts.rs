@@ -177,7 +177,7 @@ impl<'a> Row<'a> {
 
     /// Drops per second, both directions.
     pub fn drop_rate(self) -> Option<Sum> {
-        Sum::of([Direction::Tx, Direction::Rx].map(|d| self.rate(d).map(|rate| rate.drops)))
+        Sum::of([Direction::Tx, Direction::Rx].map(|d| self.rate(d).and_then(|rate| rate.drops)))
     }
 
     /// The queues behind the row: itself, or all of the device.
