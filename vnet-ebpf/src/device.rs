@@ -28,7 +28,7 @@ pub struct Meta {
     pub queue: u32,
     /// One of [`kind`].
     pub kind: u32,
-    /// Stands for the address of the `net_device`: says where its cache entries are.
+    /// Stands for the address of the `net_device`: says where its cache entries are, if it has any.
     pub dev: u64,
     /// Name at the time of the first packet, NUL-terminated.
     pub name: [u8; 16],

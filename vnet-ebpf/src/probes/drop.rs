@@ -34,7 +34,7 @@ pub(crate) fn packet(ctx: &BtfTracePointContext, skb: Kernel, location: u64) {
         let slot = slots::find(ctx, dev, u32::from(direct!(skb, skb_queue_mapping: u16)));
         if slot != NO_SLOT {
             xmit::refuse(skb);
-            dropped(slot, XMIT_DROPS, reason(ctx));
+            dropped::<XMIT_DROPS>(slot, reason(ctx));
         }
     } else if inside(&code.recv, location) {
         from_guest(ctx, skb, dev);
@@ -55,7 +55,7 @@ fn from_guest(ctx: &BtfTracePointContext, skb: Kernel, dev: Kernel) {
         slots::find(ctx, dev, recorded_queue(skb))
     };
     if slot != NO_SLOT {
-        dropped(slot, RECV_DROPS, reason(ctx));
+        dropped::<RECV_DROPS>(slot, reason(ctx));
     }
 }
 
@@ -88,14 +88,14 @@ fn in_stack(ctx: &BtfTracePointContext, skb: Kernel, dev: Kernel) {
 }
 
 #[inline(always)]
-fn dropped(slot: u32, cell: usize, reason: u32) {
+fn dropped<const CELL: usize>(slot: u32, reason: u32) {
     let Some(row) = row(slot) else { return };
-    if cell == XMIT_DROPS && reason != 0 && reason == offset!(reason_full_ring) {
+    if CELL == XMIT_DROPS && reason != 0 && reason == offset!(reason_full_ring) {
         add(row, XMIT_FULL_RING, 1);
         return;
     }
-    add(row, cell, 1);
-    let key = DropKey { slot, cell: cell as u16, reason: reason as u16 };
+    add(row, CELL, 1);
+    let key = DropKey { slot, cell: CELL as u16, reason: reason as u16 };
     if let Some(n) = DROPS.get_ptr_mut(&key) {
         increment(n);
     } else if DROPS.insert(key, 1, NOEXIST).is_err() {

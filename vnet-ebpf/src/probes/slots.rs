@@ -138,6 +138,11 @@ fn find_slowly(ctx: &BtfTracePointContext, dev: Kernel, queue: u32, index: u32) 
             },
         },
     };
+    if let Some(meta) = META.get_ptr_mut(slot) {
+        // SAFETY: a map value; all writers write the same.
+        let meta = unsafe { &mut *meta };
+        store!(meta.dev, u64::from(number(dev)));
+    }
     if let Some(entry) = CACHE.get_ptr_mut(place) {
         // SAFETY: a map value; each word is written whole, see `CacheEntry`.
         let entry = unsafe { &mut *entry };
@@ -204,7 +209,6 @@ fn claim(
     store!(meta.ifindex, id.ifindex);
     store!(meta.queue, queue);
     store!(meta.kind, kind);
-    store!(meta.dev, u64::from(number(dev)));
     store!(meta.name, probe!(dev, dev_name: [u8; 16]).unwrap_or_default());
     store!(meta.ready, 1);
     #[cfg(feature = "probe-log")]

@@ -187,7 +187,7 @@ impl Counters {
                 None if present(&slot.key) => {}
                 None => {
                     let _ = maps.slots.remove(&slot.meta.slot_key()); // absent is as good
-                    forget(maps, &slot.meta);
+                    forget(maps, &maps.meta.read(slot.index)); // as it is now: a probe may have added to it
                     slot.gone = Some(0);
                 }
                 Some(reads) if reads < 2 => slot.gone = Some(reads + 1),
