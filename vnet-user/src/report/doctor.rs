@@ -17,6 +17,24 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let (host, kernel) = (name(&report.source.host), name(&report.source.kernel));
     writeln!(out, "vnet {} on {host}, Linux {kernel}\n", report.tool.version)?;
 
+    signals(report, out)?;
+    devices(report, out)
+}
+
+/// Writes what this process and this kernel lack, and what to do about it.
+pub fn prerequisites(problems: &[String], out: &mut dyn Write) -> io::Result<()> {
+    if problems.is_empty() {
+        return writeln!(out, "Prerequisites: all met\n");
+    }
+    writeln!(out, "Prerequisites:")?;
+    for problem in problems {
+        writeln!(out, "  {problem}")?;
+    }
+    writeln!(out)
+}
+
+/// Writes each signal, what it is measured through, and why not.
+pub fn signals(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let missing = report.probes.iter().filter(|probe| probe.state == Known::Unavailable).count();
     let signals = plural(report.probes.len(), "signal");
     match missing {
@@ -27,7 +45,10 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for probe in &report.probes {
         signal(probe, widest, out)?;
     }
+    Ok(())
+}
 
+fn devices(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\n{}:", plural(report.devices.len(), "device"))?;
     let mut covered = 0;
     for device in &report.devices {

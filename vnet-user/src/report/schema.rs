@@ -357,13 +357,25 @@ pub struct InterruptReport {
     pub count: u64,
 }
 
+/// How bad a finding is; the worse is the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Worth knowing.
+    Info,
+    /// Costs something.
+    Warning,
+    /// Loses packets, or costs much.
+    Critical,
+}
+
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Rule that found it.
     pub rule: String,
-    /// `info`, `warning` or `critical`.
-    pub level: String,
+    /// How bad it is.
+    pub level: Level,
     /// Why it matters.
     pub why: String,
     /// Commands that mend it.

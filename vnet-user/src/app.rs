@@ -1,0 +1,223 @@
+//! Wires one source to the outputs.
+
+mod output;
+mod progress;
+mod source;
+
+use std::{
+    future::Future,
+    io::{self, IsTerminal, Write},
+    pin::pin,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::{
+    runtime,
+    signal::unix::{self, SignalKind},
+    sync::watch,
+    time::{Instant, interval, sleep_until},
+};
+use vnet::{
+    live::{Live, Options, prereq},
+    record::Record,
+    report::{Report, doctor, json, text},
+    state::State,
+    tui::{self, TuiOptions},
+};
+
+use crate::cli::{Action, Command, Format, ReportOptions};
+use output::Output;
+use progress::Progress;
+use source::Source;
+
+/// Does what is asked for.
+///
+/// # Errors
+/// Anything that kept it from being done; the chain says what, where and what to do.
+pub(crate) fn run(command: Command) -> Result<ExitCode> {
+    if !cfg!(target_arch = "x86_64") {
+        bail!("this machine is not x86-64, the only kind that vnet can measure for now");
+    }
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the event loop")?;
+    let options = Options { interval: command.interval, filter: command.filter, without: Vec::new() };
+    runtime.block_on(async {
+        match command.action {
+            Action::Top => top(options).await,
+            Action::Report(report) => measure(options, &report, command.verbose).await,
+            Action::Doctor => diagnose(options).await,
+        }
+    })
+}
+
+fn start(options: Options) -> Result<Source> {
+    let live = Live::start(options)?;
+    for problem in live.problems() {
+        note(problem);
+    }
+    Ok(Source::Live(Box::new(live)))
+}
+
+/// Says something on stderr that is no error. That nobody can read it is no error either.
+fn note(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "vnet: {text}");
+}
+
+async fn measure(options: Options, report: &ReportOptions, verbose: bool) -> Result<ExitCode> {
+    let output = Output::prepare(report.output.as_deref())?;
+    let mut interrupted = Interrupted::new()?;
+    let mut source = start(options)?;
+    let end = Instant::now() + report.duration;
+    let mut progress = Progress::new();
+    let until = async {
+        tokio::select! {
+            () = sleep_until(end) => {}
+            () = interrupted.recv() => {}
+        }
+    };
+    let state = observe(&mut source, until, |state, fresh| {
+        if fresh {
+            announce(&state.report(), verbose);
+        } else if progress.wanted() {
+            progress.show(&state.report(), end.saturating_duration_since(Instant::now()));
+        }
+    })
+    .await?;
+    drop((progress, source));
+    if state.regressions() > 0 {
+        note(format_args!(
+            "{} counts went backwards and their larger values were kept: please report this",
+            state.regressions()
+        ));
+    }
+    finish(&state.report(), report, output)
+}
+
+/// Folds what the source yields until `until` is ready, and its end. `seen` is called after the first records (with
+/// true), then with every change and every second.
+async fn observe(
+    source: &mut Source,
+    until: impl Future<Output = ()>,
+    mut seen: impl FnMut(&State, bool),
+) -> Result<State> {
+    let mut state = State::default();
+    fold(&mut state, &source.next().await?);
+    seen(&state, true);
+    let mut until = pin!(until);
+    let mut second = interval(Duration::from_secs(1));
+    'observing: loop {
+        let mut next = pin!(source.next());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut until => break 'observing,
+                records = &mut next => {
+                    fold(&mut state, &records?);
+                    seen(&state, false);
+                    break;
+                }
+                _ = second.tick() => seen(&state, false),
+            }
+        }
+    }
+    fold(&mut state, &source.finish().await?);
+    Ok(state)
+}
+
+fn fold(state: &mut State, records: &[Record]) {
+    for record in records {
+        state.apply(record);
+    }
+}
+
+/// Says that counting has begun, and when asked how.
+fn announce(report: &Report, verbose: bool) {
+    let mut err = io::stderr().lock();
+    // As for a note: nobody has to read it.
+    let _ = match &report.source.started {
+        Some(started) => writeln!(err, "counting since {started}"),
+        None => Ok(()),
+    };
+    if verbose {
+        let _ = doctor::signals(report, &mut err);
+    }
+}
+
+fn finish(report: &Report, options: &ReportOptions, output: Output) -> Result<ExitCode> {
+    let mut bytes = Vec::new();
+    match options.format {
+        Format::Text => text::write(report, options.all, &mut bytes),
+        Format::Json => json::write(report, &mut bytes),
+    }
+    .context("cannot write the report")?;
+    output.write(&bytes)?;
+    let found = |level| report.findings.iter().any(|finding| finding.level >= level);
+    Ok(if options.fail_on.is_some_and(found) { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+async fn diagnose(options: Options) -> Result<ExitCode> {
+    let problems: Vec<_> = prereq::check().into_iter().map(|problem| problem.sentence).collect();
+    let mut bytes = Vec::new();
+    doctor::prerequisites(&problems, &mut bytes).context("cannot write the diagnosis")?;
+    Output::Stdout.write(&bytes)?;
+    let mut source = start(options)?;
+    let mut state = State::default();
+    fold(&mut state, &source.next().await?);
+    drop(source);
+    bytes.clear();
+    doctor::write(&state.report(), &mut bytes).context("cannot write the diagnosis")?;
+    Output::Stdout.write(&bytes)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn top(options: Options) -> Result<ExitCode> {
+    // Before anything is loaded: without a terminal there is nothing to load it for.
+    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        bail!("vnet top needs a terminal; use vnet report instead");
+    }
+    let mut source = start(options)?;
+    let mut state = State::default();
+    fold(&mut state, &source.next().await?);
+    let (sender, receiver) = watch::channel(Arc::new(state.report()));
+    let feed = async {
+        loop {
+            fold(&mut state, &source.next().await?);
+            sender.send_replace(Arc::new(state.report()));
+        }
+    };
+    let exit = tokio::select! {
+        exit = tui::run(receiver, TuiOptions::from_env()) => exit?,
+        // The screen is dropped, and with it restored, before this is told.
+        failed = feed => return failed,
+    };
+    Ok(match exit {
+        tui::Exit::Panicked => ExitCode::from(2),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+/// The signals that end a measurement early.
+struct Interrupted {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+}
+
+impl Interrupted {
+    fn new() -> Result<Self> {
+        let listen = |kind| unix::signal(kind).context("cannot listen to signals");
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+//! The source that a command reads.
+
+use anyhow::Result;
+use vnet::{live::Live, record::Record};
+
+/// Any source.
+pub(crate) enum Source {
+    /// This host.
+    Live(Box<Live>),
+    /// Prepared records, to test what is done with them.
+    #[cfg(test)]
+    Records(std::collections::VecDeque<Vec<Record>>),
+}
+
+impl Source {
+    /// The next records; see [`Live::next`].
+    pub(crate) async fn next(&mut self) -> Result<Vec<Record>> {
+        match self {
+            Self::Live(live) => live.next().await,
+            #[cfg(test)]
+            Self::Records(records) => match records.pop_front() {
+                Some(records) => Ok(records),
+                None => std::future::pending().await,
+            },
+        }
+    }
+
+    /// The last records; see [`Live::finish`].
+    pub(crate) async fn finish(&mut self) -> Result<Vec<Record>> {
+        match self {
+            Self::Live(live) => live.finish().await,
+            #[cfg(test)]
+            Self::Records(records) => Ok(records.drain(..).flatten().collect()),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The program as a user meets it, as far as it needs no probes.
+
+use std::{
+    fs::{self, File},
+    process::{Command, Output, Stdio},
+};
+
+fn vnet(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vnet"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    vnet(arguments).output().expect("the program runs")
+}
+
+fn stdout(output: &Output) -> &str {
+    str::from_utf8(&output.stdout).expect("text")
+}
+
+fn stderr(output: &Output) -> &str {
+    str::from_utf8(&output.stderr).expect("text")
+}
+
+/// An error is one line on stderr that begins with the program's name, status 2, and nothing on stdout.
+#[track_caller]
+fn is_error(output: &Output, told: &str) {
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(stdout(output), "");
+    let err = stderr(output);
+    assert!(err.starts_with("vnet: ") && err.lines().count() == 1, "{err}");
+    assert!(err.contains(told), "{err}");
+}
+
+#[test]
+fn help_teaches() {
+    insta::assert_snapshot!("help", stdout(&run(&["--help"])));
+    insta::assert_snapshot!("help_report", stdout(&run(&["report", "--help"])));
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for arguments in
+        [&["--help"][..], &["-h"], &["top", "--help"], &["doctor", "-h"], &["--version"], &["-V"]]
+    {
+        let output = run(arguments);
+        assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""), "{arguments:?}");
+    }
+    assert_eq!(stdout(&run(&["--version"])), format!("vnet {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn what_makes_no_sense_is_status_2_and_told_on_stderr() {
+    for arguments in [
+        &[][..],
+        &["frobnicate"],
+        &["report", "--for", "0s"],
+        &["report", "--interval", "5ms"],
+        &["report", "--format", "html"],
+        &["report", "-o"],
+        &["report", "-o", ""],
+        &["top", "--netns", "no-such-namespace"],
+        &["doctor", "--color"],
+    ] {
+        let output = run(arguments);
+        assert_eq!((output.status.code(), stdout(&output)), (Some(2), ""), "{arguments:?}");
+        assert!(!stderr(&output).is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_told_before_measuring() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let inside = folder.path().join("no/such/folder/report.json");
+    // Measured first, these would take a minute.
+    for (path, told) in [(folder.path(), "it is a folder"), (&*inside, "No such file or directory")] {
+        let path = path.to_str().expect("text");
+        let output = run(&["report", "--for", "1m", "-o", path]);
+        is_error(&output, told);
+        is_error(&output, path);
+    }
+    assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 0, "something was left behind");
+}
+
+#[test]
+fn top_needs_a_terminal() {
+    is_error(&run(&["top"]), "needs a terminal; use vnet report instead");
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    for arguments in [&["--help"][..], &["doctor"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = vnet(arguments).stdout(writer).stderr(Stdio::piped()).output().expect("it runs");
+        assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let full = || File::options().write(true).open("/dev/full").expect("/dev/full");
+    let output = vnet(&["doctor"]).stdout(full()).stderr(Stdio::piped()).output().expect("it runs");
+    is_error(&output, "cannot write to standard output: No space left on device");
+    let output = vnet(&["--help"]).stdout(full()).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// Who may not load probes is told what is missing and what to do, and no half of a report is left.
+#[test]
+fn without_the_right_to_measure_it_says_what_is_missing() {
+    let nobody = |arguments: &[&str]| {
+        // Drops every capability; needs root to do so, and is what a plain user has anyway.
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs"]);
+        command.arg(env!("CARGO_BIN_EXE_vnet")).args(arguments).stdin(Stdio::null());
+        command.output()
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("report.txt");
+    let Ok(output) = nobody(&["report", "--for", "1m", "-o", path.to_str().expect("text")]) else {
+        println!("skipped: setpriv is not installed, so that the lack of capabilities was not tried");
+        return;
+    };
+    if stderr(&output).starts_with("setpriv:") {
+        println!("skipped: setpriv may not drop capabilities here: {}", stderr(&output).trim());
+        return;
+    }
+    is_error(&output, "lacks CAP_BPF and CAP_PERFMON");
+    is_error(&output, "as root");
+    assert!(!path.exists());
+
+    let output = nobody(&["doctor"]).expect("it ran before");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(stdout(&output).starts_with("Prerequisites:\n  this process lacks CAP_BPF"), "{output:?}");
+}
