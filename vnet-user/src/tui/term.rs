@@ -14,7 +14,11 @@ use crossterm::{
     style::{Attribute, SetAttribute},
     terminal,
 };
-use ratatui::{Terminal, backend::CrosstermBackend};
+use ratatui::{
+    Terminal,
+    backend::CrosstermBackend,
+    layout::{Position, Rect},
+};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::{Errno, write},
@@ -49,8 +53,13 @@ impl Screen {
 
     /// Takes the terminal over again after it was given back, or after others may have changed it.
     pub(super) fn retake(&mut self) -> io::Result<()> {
+        // crossterm would not set raw mode again while it believes that it is set.
+        terminal::disable_raw_mode()?;
         take()?;
-        self.terminal.clear()
+        // Clears and forgets what was shown. Not `clear`, which asks the terminal where the cursor is: the thread that
+        // reads keys would take the answer, and some terminals never give one.
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::from((Position::ORIGIN, size)))
     }
 }
 
