@@ -7,7 +7,13 @@
 #[expect(dead_code, reason = "the tests use more of it")]
 mod build;
 
-use std::{env, sync::Arc, thread, time::Duration};
+use std::{
+    env,
+    io::{self, Write},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use anyhow::bail;
 use tokio::{sync::watch, time::interval};
@@ -39,7 +45,8 @@ async fn main() -> anyhow::Result<()> {
     let (sender, receiver) = watch::channel(Arc::new(build::starting()));
     tokio::spawn(feed(sender, report, last));
     let exit = tui::run(receiver, TuiOptions::from_env()).await?;
-    println!("ended: {exit:?}");
+    // Not `println!`, which panics when the terminal is gone.
+    let _ = writeln!(io::stdout(), "ended: {exit:?}");
     Ok(())
 }
 

@@ -67,7 +67,7 @@ pub enum Exit {
     SourceEnded,
     /// The terminal is gone.
     TerminalGone,
-    /// Another thread panicked; its message is on stderr.
+    /// Another task or thread panicked; its message is on stderr.
     Panicked,
 }
 
@@ -111,6 +111,8 @@ pub async fn run(mut reports: watch::Receiver<Arc<Report>>, options: TuiOptions)
             _ = continued.recv() => Effect::Repaint,
             changed = reports.changed() => match changed {
                 Ok(()) => ui.report(reports.borrow_and_update().clone()),
+                // The task that had the sender may have panicked.
+                Err(_) if !term::taken() => return Ok(Exit::Panicked),
                 Err(_) => return Ok(Exit::SourceEnded),
             },
             first = input.recv() => match first {
