@@ -76,7 +76,8 @@ fn build(folder: &Path, llvm: &Path, major: u32, verbose: bool) -> Result<()> {
 /// Whether an installed bpf-linker is of the right version and uses that LLVM.
 fn fits(program: &Path, llvm: u32) -> bool {
     let minor = VERSION.rsplit_once('.').map_or(VERSION, |(minor, _)| minor);
-    let right = version(program, OsStr::new("")).is_ok_and(|text| text.starts_with(&format!("bpf-linker {minor}.")));
+    let right =
+        version(program, OsStr::new("")).is_ok_and(|text| text.starts_with(&format!("bpf-linker {minor}.")));
     right
         && libraries::linked(program, &[])
             .is_ok_and(|text| libraries::llvm(&text).is_some_and(|it| it.1 == llvm))

@@ -149,6 +149,8 @@ impl<'a> Place<'a> {
 mod tests {
     use super::*;
 
+    const NONE: [usize; 0] = [];
+
     fn found(rule: super::super::Rule, path: &str, text: &str) -> Vec<usize> {
         rule(&File::of(path, text)).iter().map(|finding| finding.line).collect()
     }
@@ -158,7 +160,7 @@ mod tests {
         let tui = "vnet-user/src/tui/view/queues.rs";
         assert_eq!(found(imports, tui, "use crate::report::Report;\nuse crate::state::State;"), [2]);
         assert_eq!(found(imports, tui, "use super::super::super::live;"), [1]);
-        assert_eq!(found(imports, tui, "use super::super::keys;\nuse super::cell;"), []);
+        assert_eq!(found(imports, tui, "use super::super::keys;\nuse super::cell;"), NONE);
         assert_eq!(found(imports, "vnet-user/src/tui/mod.rs", "fn f() { super::live::g() }"), [1]);
         assert_eq!(found(imports, "vnet-user/src/export/mod.rs", "use crate::{report, topology::Id};"), [1]);
     }
@@ -167,7 +169,7 @@ mod tests {
     fn a_source_never_sees_the_state() {
         for source in ["live", "trace", "model"] {
             let path = format!("vnet-user/src/{source}/mod.rs");
-            assert_eq!(found(imports, &path, "use crate::record::Record;"), []);
+            assert_eq!(found(imports, &path, "use crate::record::Record;"), NONE);
             assert_eq!(found(imports, &path, "use crate::record::Record;\nuse crate::state;"), [2]);
             assert_eq!(found(imports, &path, "fn f() { let s = vnet::state::State::new(); }"), [1]);
         }
@@ -176,20 +178,20 @@ mod tests {
     #[test]
     fn a_module_without_a_row_is_told() {
         assert_eq!(found(imports, "vnet-user/src/helpers.rs", ""), [1]);
-        assert_eq!(found(imports, "vnet-user/src/app.rs", "use vnet::{live, state, tui};"), []);
-        assert_eq!(found(imports, "xtask/src/main.rs", "use crate::state;"), []);
+        assert_eq!(found(imports, "vnet-user/src/app.rs", "use vnet::{live, state, tui};"), NONE);
+        assert_eq!(found(imports, "xtask/src/main.rs", "use crate::state;"), NONE);
     }
 
     #[test]
     fn a_crate_is_named_only_in_its_place() {
-        assert_eq!(found(crates, "vnet-user/src/live/load.rs", "use aya::Ebpf;"), []);
+        assert_eq!(found(crates, "vnet-user/src/live/load.rs", "use aya::Ebpf;"), NONE);
         assert_eq!(found(crates, "vnet-user/src/state/mod.rs", "use aya::Ebpf;"), [1]);
         assert_eq!(found(crates, "vnet-user/src/app.rs", "\nfn f() { libc::getuid(); }"), [2]);
         assert_eq!(found(crates, "vnet-user/src/report/text.rs", "use ratatui::style::Color;"), [1]);
-        assert_eq!(found(crates, "vnet-user/src/tui/ui.rs", "use ratatui::style::Color;"), []);
+        assert_eq!(found(crates, "vnet-user/src/tui/ui.rs", "use ratatui::style::Color;"), NONE);
         assert_eq!(found(crates, "vnet-user/src/main.rs", "use clap::Parser;"), [1]);
-        assert_eq!(found(crates, "vnet-user/src/cli.rs", "use clap::Parser;"), []);
-        assert_eq!(found(crates, "vnet-user/src/app.rs", "// aya::Ebpf\nfn libc() { clap() }"), []);
+        assert_eq!(found(crates, "vnet-user/src/cli.rs", "use clap::Parser;"), NONE);
+        assert_eq!(found(crates, "vnet-user/src/app.rs", "// aya::Ebpf\nfn libc() { clap() }"), NONE);
     }
 
     #[test]
@@ -206,9 +208,9 @@ mod tests {
             ] {
                 assert_eq!(found(purity, &path, text).len(), 1, "{text}");
             }
-            assert_eq!(found(purity, &path, "use std::time::Duration;\nuse std::fmt;"), []);
-            assert_eq!(found(purity, &path, "#[cfg(test)]\nmod tests { use std::fs; }"), []);
+            assert_eq!(found(purity, &path, "use std::time::Duration;\nuse std::fmt;"), NONE);
+            assert_eq!(found(purity, &path, "#[cfg(test)]\nmod tests { use std::fs; }"), NONE);
         }
-        assert_eq!(found(purity, "vnet-user/src/live/mod.rs", "use std::time::Instant;"), []);
+        assert_eq!(found(purity, "vnet-user/src/live/mod.rs", "use std::time::Instant;"), NONE);
     }
 }

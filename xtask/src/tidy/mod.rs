@@ -59,6 +59,7 @@ pub(crate) fn run() -> Result<()> {
     let mut findings: Vec<Finding> = RULES.iter().flat_map(|(_, rule)| files.iter().flat_map(rule)).collect();
     findings.extend(text::missing(&files));
     findings.sort();
+    findings.dedup();
     for finding in &findings {
         progress::note(finding);
     }
