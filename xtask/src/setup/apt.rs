@@ -62,7 +62,8 @@ impl Apt {
     /// # Errors
     /// When one of the machine's sources fails; the lists of the others are there all the same.
     pub(crate) fn update(&self) -> Result<()> {
-        command::text(self.command("apt-get").args(["-q", "update"])).map(drop)
+        command::text(self.command("apt-get").args(["-q", "-o", "APT::Update::Error-Mode=any", "update"]))
+            .map(drop)
     }
 
     /// What the lists say of a package; `None` when no source offers it.

@@ -16,7 +16,7 @@ mod rust;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 
 use self::rust::Rust;
 use crate::{paths, progress};
@@ -93,6 +93,15 @@ impl Wish {
     }
 }
 
+/// An error in one line: of a program's output only what it calls an error.
+fn brief(error: &Error) -> String {
+    let text = format!("{error:#}");
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    let cause = lines.find(|line| line.starts_with("error: ") || line.starts_with("E: "));
+    cause.map_or_else(|| first.to_owned(), |cause| format!("{first}: {cause}"))
+}
+
 fn find(wish: &Wish) -> Result<Rust> {
     let mut missing = Vec::new();
     if wish.installed
@@ -108,13 +117,13 @@ fn find(wish: &Wish) -> Result<Rust> {
     if wish.installed {
         match installed::add_source() {
             Ok(rust) => return Ok(rust),
-            Err(error) => missing.push(format!("rustup's nightly: {error:#}")),
+            Err(error) => missing.push(format!("rustup's nightly: {}", brief(&error))),
         }
     }
     if wish.debian {
         match debian::fetch() {
             Ok(rust) => return Ok(rust),
-            Err(error) => missing.push(format!("Debian's packages: {error:#}")),
+            Err(error) => missing.push(format!("Debian's packages: {}", brief(&error))),
         }
     }
     for reason in &missing {
