@@ -27,19 +27,19 @@ const FLOW: usize = 2 + CLASSES;
 
 impl Direction {
     /// Frame bytes.
-    #[inline(always)]
+    #[inline]
     pub const fn bytes(self) -> usize {
         self.0
     }
 
     /// Segments beyond the first of each GSO packet: segments = packets + this.
-    #[inline(always)]
+    #[inline]
     pub const fn extra_segments(self) -> usize {
         self.0 + 1
     }
 
     /// Packets of a size class.
-    #[inline(always)]
+    #[inline]
     pub const fn size(self, class: usize) -> usize {
         self.0 + 2 + class
     }

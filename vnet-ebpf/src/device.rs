@@ -81,7 +81,7 @@ pub struct CacheEntry {
 
 impl CacheEntry {
     /// The word that names device and queue, with slot 0.
-    #[inline(always)]
+    #[inline]
     pub const fn tag(instance: u64, queue: u32) -> u64 {
         (instance << 32) | ((queue & MAX_QUEUE) as u64) << 20
     }
@@ -89,13 +89,13 @@ impl CacheEntry {
     /// Index of the first of the two entries where a queue can be, before it is masked.
     ///
     /// `dev`: a number that stands for the address of the `net_device`.
-    #[inline(always)]
+    #[inline]
     pub const fn index(dev: u32, queue: u32) -> u32 {
         ((dev >> 6).wrapping_mul(0x9e37_79b9) >> 12).wrapping_add(queue)
     }
 
     /// Index of the other.
-    #[inline(always)]
+    #[inline]
     pub const fn other(index: u32, mask: u32) -> u32 {
         index ^ (mask / 2 + 1)
     }

@@ -10,7 +10,7 @@ pub const EDGES: [u32; CLASSES - 1] = [64, 128, 256, 512, 1024, 1518, 4096];
 pub const CLASSES: usize = 8;
 
 /// The class of a frame of `len` bytes: the first whose edge is not below `len`.
-#[inline(always)]
+#[inline]
 pub const fn class(len: u32) -> usize {
     let mut class = 0;
     while class < EDGES.len() {

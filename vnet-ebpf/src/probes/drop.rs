@@ -11,9 +11,7 @@ use vnet_ebpf::{
     offsets::{ABSENT, Code},
 };
 
-use super::{
-    Kernel, add, direct, lose, offset, probe, recv::recorded_queue, row, slots, xmit,
-};
+use super::{Kernel, add, direct, lose, offset, probe, recv::recorded_queue, row, slots, xmit};
 
 const NOEXIST: u64 = 1;
 

@@ -44,11 +44,21 @@ macro_rules! offset {
 /// Its offset is a placeholder that the loader replaces, see [`vnet_ebpf::offsets::PLACEHOLDER`]; the verifier then
 /// checks offset and size against the kernel's BTF.
 macro_rules! direct {
-    ($base:expr, $field:ident : u16) => { $crate::probes::load!("u16", $base, $field) as u16 };
-    ($base:expr, $field:ident : u8) => { $crate::probes::load!("u8", $base, $field) as u8 };
-    ($base:expr, $field:ident : u32) => { $crate::probes::load!("u32", $base, $field) as u32 };
-    ($base:expr, $field:ident : u64) => { $crate::probes::load!("u64", $base, $field) };
-    ($base:expr, $field:ident : $pointer:ty) => { $crate::probes::load!("u64", $base, $field) as $pointer };
+    ($base:expr, $field:ident : u16) => {
+        $crate::probes::load!("u16", $base, $field) as u16
+    };
+    ($base:expr, $field:ident : u8) => {
+        $crate::probes::load!("u8", $base, $field) as u8
+    };
+    ($base:expr, $field:ident : u32) => {
+        $crate::probes::load!("u32", $base, $field) as u32
+    };
+    ($base:expr, $field:ident : u64) => {
+        $crate::probes::load!("u64", $base, $field)
+    };
+    ($base:expr, $field:ident : $pointer:ty) => {
+        $crate::probes::load!("u64", $base, $field) as $pointer
+    };
 }
 
 /// See `direct`.

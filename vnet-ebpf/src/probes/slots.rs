@@ -101,7 +101,9 @@ pub(crate) fn find(ctx: &BtfTracePointContext, dev: Kernel, queue: u32) -> u32 {
     let net: u64 = direct!(dev, dev_net: u64);
     let index = CacheEntry::index(number(dev), queue) & offset!(cache_mask);
     match CACHE.get(index) {
-        Some(entry) if (entry.who ^ tag) <= u64::from(NO_SLOT) && entry.net == net => (entry.who ^ tag) as u32,
+        Some(entry) if (entry.who ^ tag) <= u64::from(NO_SLOT) && entry.net == net => {
+            (entry.who ^ tag) as u32
+        }
         _ => find_slowly(ctx, dev, queue, index),
     }
 }
@@ -180,13 +182,7 @@ fn watched(dev: Kernel) -> u32 {
 
 /// Takes a free slot for a queue; another CPU that does so at the same time gets the same one.
 #[inline(always)]
-fn claim(
-    ctx: &BtfTracePointContext,
-    dev: Kernel,
-    id: Identity,
-    queue: u32,
-    kind: u32,
-) -> Option<u32> {
+fn claim(ctx: &BtfTracePointContext, dev: Kernel, id: Identity, queue: u32, kind: u32) -> Option<u32> {
     if queue > MAX_QUEUE {
         lose(lost::QUEUE_RANGE);
         return None;

@@ -132,9 +132,9 @@ impl Btf {
 
     /// Value of an enumerator, whatever its enumeration is called (the low 32 bits).
     pub fn enumerator(&self, name: &str) -> Option<u32> {
-        (0..self.starts.len()).filter_map(|index| self.enumerators(u32::try_from(index + 1).ok()?)).find_map(
-            |mut all| all.find_map(|(label, value)| (label == name).then_some(value)),
-        )
+        (0..self.starts.len())
+            .filter_map(|index| self.enumerators(u32::try_from(index + 1).ok()?))
+            .find_map(|mut all| all.find_map(|(label, value)| (label == name).then_some(value)))
     }
 
     /// Names of an enumeration's values.
@@ -154,13 +154,15 @@ impl Btf {
     fn ids(&self, kind: Kind, name: &str) -> impl Iterator<Item = u32> {
         let wanted = hash(name);
         let first = self.names.partition_point(|(h, _)| *h < wanted);
-        self.names[first..].iter().take_while(move |(h, _)| *h == wanted).map(|(_, id)| *id).filter(move |id| {
-            self.start(*id).is_some_and(|at| {
-                let found = self.kind_at(at);
-                (found == kind as u32 || (kind == Kind::Enum && found == 19))
-                    && self.word(at).is_some_and(|offset| self.name(offset) == name)
-            })
-        })
+        self.names[first..].iter().take_while(move |(h, _)| *h == wanted).map(|(_, id)| *id).filter(
+            move |id| {
+                self.start(*id).is_some_and(|at| {
+                    let found = self.kind_at(at);
+                    (found == kind as u32 || (kind == Kind::Enum && found == 19))
+                        && self.word(at).is_some_and(|offset| self.name(offset) == name)
+                })
+            },
+        )
     }
 
     fn walk(&self, mut id: u32, path: &str) -> Option<Member> {
@@ -316,7 +318,7 @@ mod tests {
         let types = [
             &[at("int"), 1 << 24, 4, 32][..],
             &[0, 5 << 24 | 1, 4, at("late"), 1, 0],
-            &[at("outer"), 1 << 31 | 4 << 24 | 3, 12, at("a"), 1, 0, 0, 2, 32, at("flag"), 1, 3 << 24 | 66],
+            &[at("outer"), 1 << 31 | 4 << 24 | 3, 12, at("a"), 1, 0, 0, 2, 32, at("flag"), 1, 0x0300_0042],
             &[at("color"), 6 << 24 | 2, 4, at("RED"), 4, at("GREEN"), 9],
         ];
         blob(&types.concat(), STRINGS)

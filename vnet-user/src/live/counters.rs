@@ -19,13 +19,18 @@ use crate::{
     topology::QueueKey,
 };
 
-/// Which directions the attached probes cover.
+/// Which directions of a kind of device the attached probes cover.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Covered {
+    pub(crate) tx: bool,
+    pub(crate) rx: bool,
+}
+
+/// What the attached probes cover.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Coverage {
-    pub(crate) tap_tx: bool,
-    pub(crate) tap_rx: bool,
-    pub(crate) virtio_tx: bool,
-    pub(crate) virtio_rx: bool,
+    pub(crate) tap: Covered,
+    pub(crate) virtio_net: Covered,
     pub(crate) stack_drops: bool,
 }
 
@@ -66,7 +71,7 @@ impl Counters {
     /// `names`: drop reasons by number.
     pub(crate) fn new(coverage: Coverage, names: &BTreeMap<u32, String>) -> Self {
         let names = names.iter().map(|(number, name)| (*number, Arc::from(name.as_str()))).collect();
-        Self { coverage, names, ..Self::default() }
+        Self { names, coverage, ..Self::default() }
     }
 
     /// Slots that probes claimed since the last call.
@@ -149,17 +154,11 @@ impl Counters {
             *xmit.drops.entry(Arc::from("FULL_RING")).or_default() += slot.told[XMIT_FULL_RING];
         }
         if slot.meta.kind == kind::VIRTIO_NET {
-            let covered = self.coverage;
-            return QueueCounts {
-                tx: covered.virtio_tx.then_some(xmit),
-                rx: covered.virtio_rx.then_some(recv),
-            };
+            let covered = self.coverage.virtio_net;
+            return QueueCounts { tx: covered.tx.then_some(xmit), rx: covered.rx.then_some(recv) };
         }
         recv.stack_drops = self.coverage.stack_drops.then_some(slot.told[STACK_DROPS]);
-        QueueCounts {
-            tx: self.coverage.tap_tx.then_some(recv),
-            rx: self.coverage.tap_rx.then_some(xmit),
-        }
+        QueueCounts { tx: self.coverage.tap.tx.then_some(recv), rx: self.coverage.tap.rx.then_some(xmit) }
     }
 
     fn drops(&self, slot: &Slot, cell: usize, unlisted: bool) -> BTreeMap<Arc<str>, u64> {
@@ -207,7 +206,8 @@ impl Counters {
         let Ok(number) = u32::try_from(slot.index) else { return };
         for cell in [RECV_DROPS, XMIT_DROPS] {
             let cell = u16::try_from(cell).unwrap_or(u16::MAX);
-            for reason in self.reasons.remove(&(number, cell)).into_iter().flatten().map(|(reason, _)| reason) {
+            for reason in self.reasons.remove(&(number, cell)).into_iter().flatten().map(|(reason, _)| reason)
+            {
                 let _ = maps.drops.remove(&vnet_ebpf::counter::DropKey { slot: number, cell, reason });
             }
         }
@@ -246,7 +246,7 @@ fn sum(maps: &Maps, slot: usize) -> Row {
 fn forget(maps: &Maps, meta: &Meta) {
     let tag = CacheEntry::tag(meta.instance, meta.queue);
     let mask = u32::try_from(maps.cache.len() - 1).unwrap_or(u32::MAX);
-    let first = CacheEntry::index(meta.dev as u32, meta.queue) & mask;
+    let first = CacheEntry::index(u32::try_from(meta.dev).unwrap_or(0), meta.queue) & mask;
     for index in [first, CacheEntry::other(first, mask)] {
         let index = index as usize;
         if (maps.cache.read(index).who ^ tag) <= u64::from(NO_SLOT) {

@@ -65,11 +65,6 @@ impl Kernel {
         self.offsets.0[field as usize] = value;
     }
 
-    /// Whether the table has the field.
-    pub(crate) fn has(&self, field: Field) -> bool {
-        self.offsets.0[field as usize] != ABSENT
-    }
-
     /// Why a program of the set `by` can't work here: the first field that it needs and the kernel lacks.
     pub(crate) fn lacks(&self, by: u32) -> Option<&BtfError> {
         let needed = |field: Field| FIELDS.iter().any(|(f, _, _, who)| *f == field && who & by != 0);

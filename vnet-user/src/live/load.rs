@@ -137,7 +137,9 @@ impl Loaded {
         let mut probes = Vec::new();
         for (program, load) in PROGRAMS.iter().zip(loads) {
             let attached = load.and_then(|()| attach(&mut ebpf, program));
-            probes.extend(program.signals.iter().map(|signal| describe(program, signal, attached.as_ref().err())));
+            probes.extend(
+                program.signals.iter().map(|signal| describe(program, signal, attached.as_ref().err())),
+            );
         }
         refine(&mut probes, kernel, located.as_ref().err());
         if probes.iter().all(|probe| probe.state == Known::Unavailable) {
@@ -198,7 +200,8 @@ fn cache_entries(slots: u32) -> u32 {
 
 fn possible_cpus() -> Result<u32> {
     let cpus = aya::util::nr_cpus();
-    let cpus = cpus.map_err(|(path, error)| anyhow::Error::new(error).context(format!("cannot read {path}")))?;
+    let cpus =
+        cpus.map_err(|(path, error)| anyhow::Error::new(error).context(format!("cannot read {path}")))?;
     Ok(u32::try_from(cpus)?)
 }
 
@@ -243,7 +246,8 @@ fn summary(error: &ProgramError) -> String {
     let ProgramError::LoadError { io_error, verifier_log } = error else { return error.to_string() };
     let log = verifier_log.to_string();
     let noise = ["verification time", "stack depth", "processed "];
-    let verdict = log.lines().rev().find(|line| !line.is_empty() && !noise.iter().any(|n| line.starts_with(n)));
+    let verdict =
+        log.lines().rev().find(|line| !line.is_empty() && !noise.iter().any(|n| line.starts_with(n)));
     format!("{io_error}: {}", verdict.unwrap_or("(no message)"))
 }
 
@@ -254,7 +258,8 @@ fn attach(ebpf: &mut Ebpf, program: &Program) -> Result<()> {
 
 fn tracepoint<'a>(ebpf: &'a mut Ebpf, program: &Program) -> Result<&'a mut BtfTracePoint> {
     let found = ebpf.program_mut(program.name);
-    let found = found.with_context(|| format!("the object has no program {}: it is of another version", program.name))?;
+    let found = found
+        .with_context(|| format!("the object has no program {}: it is of another version", program.name))?;
     Ok(found.try_into()?)
 }
 
@@ -273,7 +278,12 @@ fn describe(program: &Program, signal: &str, failed: Option<&anyhow::Error>) -> 
 fn refine(probes: &mut [Probe], kernel: &Kernel, code: Option<&SymbolError>) {
     if let Some(error) = code {
         for signal in ["tap.rx.drops", "tap.tx.drops", "tap.tx.stack_drops"] {
-            degrade(probes, signal, Known::Unavailable, &format!("a drop cannot be told to be the tap's own: {error}"));
+            degrade(
+                probes,
+                signal,
+                Known::Unavailable,
+                &format!("a drop cannot be told to be the tap's own: {error}"),
+            );
         }
     }
     let tun = [Field::tun_file_sk, Field::tun_file_tun, Field::tun_file_queue_index, Field::tun_dev];
@@ -287,7 +297,8 @@ fn refine(probes: &mut [Probe], kernel: &Kernel, code: Option<&SymbolError>) {
 
 /// Lowers a signal that was exact so far.
 fn degrade(probes: &mut [Probe], signal: &str, state: Known, reason: &str) {
-    if let Some(probe) = probes.iter_mut().find(|probe| probe.signal == signal && probe.state == Known::Exact) {
+    if let Some(probe) = probes.iter_mut().find(|probe| probe.signal == signal && probe.state == Known::Exact)
+    {
         probe.state = state;
         probe.reason = Some(reason.to_owned());
     }
@@ -301,7 +312,9 @@ pub fn object() -> Result<Cow<'static, [u8]>> {
     match std::env::var_os("VNET_BPF_OBJECT") {
         Some(path) => {
             let bytes = std::fs::read(&path);
-            Ok(Cow::Owned(bytes.with_context(|| format!("VNET_BPF_OBJECT: {} cannot be read", path.display()))?))
+            Ok(Cow::Owned(
+                bytes.with_context(|| format!("VNET_BPF_OBJECT: {} cannot be read", path.display()))?,
+            ))
         }
         None if EMBEDDED.is_empty() => bail!(
             "this build of vnet has no probes: build it with `cargo xtask build`, or set VNET_BPF_OBJECT to an \

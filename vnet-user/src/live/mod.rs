@@ -24,7 +24,7 @@ use vnet_ebpf::{counter::lost, device::kind};
 
 pub use self::load::{map_bytes, object, slots_for};
 use self::{
-    counters::{Counters, Coverage},
+    counters::{Counters, Coverage, Covered},
     inventory::Inventory,
     kernel::Kernel,
     load::Loaded,
@@ -181,9 +181,11 @@ impl Live {
         let at = self.now();
         self.tell_topology(records);
         let devices = self.told.iter().flat_map(|topology| &topology.devices);
-        let present: HashSet<DeviceKey> = devices.filter(|device| device.present).map(|device| device.key).collect();
+        let present: HashSet<DeviceKey> =
+            devices.filter(|device| device.present).map(|device| device.key).collect();
         self.counters.release(&mut self.loaded.maps, |key| present.contains(&key.device));
-        let queues = queues.into_iter().filter(|(key, _)| self.options.filter.admits_key(key.device)).collect();
+        let queues =
+            queues.into_iter().filter(|(key, _)| self.options.filter.admits_key(key.device)).collect();
         records.push(Record::Sample(Sample { at, queues }));
         let cells = counters::lost(&self.loaded.maps);
         let kernel = cells[lost::NO_SLOT] + cells[lost::QUEUE_RANGE] + cells[lost::DROP_REASON];
@@ -232,11 +234,10 @@ fn queues(device: &Device) -> u32 {
 fn coverage(probes: &[Probe]) -> Coverage {
     let covered =
         |signal: &str| probes.iter().any(|probe| probe.signal == signal && probe.state != Known::Unavailable);
+    let both = |tx: &str, rx: &str| Covered { tx: covered(tx), rx: covered(rx) };
     Coverage {
-        tap_tx: covered("tap.tx"),
-        tap_rx: covered("tap.rx"),
-        virtio_tx: covered("virtio_net.tx"),
-        virtio_rx: covered("virtio_net.rx"),
+        tap: both("tap.tx", "tap.rx"),
+        virtio_net: both("virtio_net.tx", "virtio_net.rx"),
         stack_drops: covered("tap.tx.stack_drops"),
     }
 }

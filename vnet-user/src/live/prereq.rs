@@ -3,8 +3,13 @@
 use std::fs;
 
 /// Capabilities by bit (include/uapi/linux/capability.h).
-const CAPABILITIES: [(u32, &str); 5] =
-    [(12, "CAP_NET_ADMIN"), (19, "CAP_SYS_PTRACE"), (21, "CAP_SYS_ADMIN"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
+const CAPABILITIES: [(u32, &str); 5] = [
+    (12, "CAP_NET_ADMIN"),
+    (19, "CAP_SYS_PTRACE"),
+    (21, "CAP_SYS_ADMIN"),
+    (38, "CAP_PERFMON"),
+    (39, "CAP_BPF"),
+];
 
 /// One thing that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +54,8 @@ fn capabilities(effective: u64) -> Vec<Problem> {
     let has = |name: &str| CAPABILITIES.iter().any(|(bit, n)| *n == name && effective >> bit & 1 == 1);
     let admin = has("CAP_SYS_ADMIN");
     let mut problems = Vec::new();
-    let missing: Vec<&str> = ["CAP_BPF", "CAP_PERFMON"].into_iter().filter(|name| !admin && !has(name)).collect();
+    let missing: Vec<&str> =
+        ["CAP_BPF", "CAP_PERFMON"].into_iter().filter(|name| !admin && !has(name)).collect();
     if !missing.is_empty() {
         let missing = missing.join(" and ");
         let sentence = format!("this process lacks {missing}, which loading probes needs: run vnet as root");

@@ -42,7 +42,10 @@ fn replace(instruction: &mut [u8], offsets: &Offsets) -> Result<()> {
         return Ok(());
     }
     let Ok(value) = i16::try_from(value) else {
-        bail!("field {} of the table lies {value} bytes into its structure, beyond what a load can reach", offset - PLACEHOLDER)
+        bail!(
+            "field {} of the table lies {value} bytes into its structure, beyond what a load can reach",
+            offset - PLACEHOLDER
+        )
     };
     instruction[2..4].copy_from_slice(&value.to_le_bytes());
     Ok(())

@@ -35,7 +35,9 @@ fn find(kallsyms: &str) -> Result<Code, SymbolError> {
     let mut starts: Vec<(u64, &str)> = Vec::new();
     for line in kallsyms.lines() {
         let mut words = line.split_ascii_whitespace();
-        let (Some(address), Some(_), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
+        let (Some(address), Some(_), Some(name)) = (words.next(), words.next(), words.next()) else {
+            continue;
+        };
         if wanted(name) {
             starts.push((u64::from_str_radix(address, 16).unwrap_or(0), name));
         }
@@ -72,8 +74,8 @@ mod tests {
         let text = "ffff10 t before\nffff80 t tun_net_xmit\nffffa0 t other\nffff20 t tun_net_xmit.cold\n\
                     ffff28 t x [tun]\nffff30 t tun_get_user\t[tun]\nffff38 t y\n";
         let code = find(text).unwrap();
-        assert_eq!(code.xmit, [[0xffff80, 0xffffa0], [0xffff20, 0xffff28]]);
-        assert_eq!(code.recv, [[0xffff30, 0xffff38], [0, 0], [0, 0], [0, 0]]);
+        assert_eq!(code.xmit, [[0x00ff_ff80, 0x00ff_ffa0], [0x00ff_ff20, 0x00ff_ff28]]);
+        assert_eq!(code.recv, [[0x00ff_ff30, 0x00ff_ff38], [0, 0], [0, 0], [0, 0]]);
     }
 
     #[test]
