@@ -6,6 +6,14 @@
 #![feature(asm_experimental_arch, core_intrinsics)]
 #![expect(internal_features, reason = "BPF has atomic add but Rust's atomics need more than that")]
 #![expect(unsafe_code, reason = "programs read kernel memory that the verifier checked")]
+#![expect(
+    clippy::inline_always,
+    clippy::cast_possible_truncation,
+    clippy::cast_ptr_alignment,
+    clippy::needless_pass_by_value,
+    reason = "a call costs more than most paths here; registers hold a field's bytes and no more; the kernel aligns its \
+              fields; the macros hand the context over by value"
+)]
 
 mod probes;
 

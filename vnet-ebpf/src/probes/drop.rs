@@ -78,10 +78,10 @@ fn in_stack(ctx: &BtfTracePointContext, skb: Kernel, dev: Kernel) {
         return;
     }
     let slot = slots::find(ctx, dev, recorded_queue(skb));
-    if slot != NO_SLOT {
-        if let Some(row) = row(slot) {
-            add(row, STACK_DROPS, 1);
-        }
+    if slot != NO_SLOT
+        && let Some(row) = row(slot)
+    {
+        add(row, STACK_DROPS, 1);
     }
 }
 
@@ -94,10 +94,10 @@ fn dropped<const CELL: usize>(slot: u32, reason: u32) {
     }
     add(row, CELL, 1);
     let key = DropKey { slot, cell: CELL as u16, reason: reason as u16 };
-    if let Some(n) = DROPS.get_ptr_mut(&key) {
+    if let Some(n) = DROPS.get_ptr_mut(key) {
         increment(n);
     } else if DROPS.insert(key, 1, NOEXIST).is_err() {
-        match DROPS.get_ptr_mut(&key) {
+        match DROPS.get_ptr_mut(key) {
             Some(n) => increment(n),
             None => lose(lost::DROP_REASON),
         }

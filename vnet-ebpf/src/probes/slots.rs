@@ -85,8 +85,8 @@ fn number(dev: Kernel) -> u32 {
             "{distance} = {dev}",
             "{distance} -= {origin}",
             distance = out(reg) distance,
-            dev = in(reg) dev,
-            origin = in(reg) &raw const super::OFFSETS,
+            dev = in(reg) dev as usize,
+            origin = in(reg) &raw const super::OFFSETS as usize,
             options(pure, nomem, nostack, preserves_flags),
         );
     }
@@ -124,13 +124,11 @@ fn find_slowly(ctx: &BtfTracePointContext, dev: Kernel, queue: u32, index: u32) 
             place = other;
         }
     }
-    if let Some(entry) = CACHE.get(index) {
-        if entry.who == 0 {
-            place = index;
-        }
+    if CACHE.get(index).is_some_and(|entry| entry.who == 0) {
+        place = index;
     }
     // SAFETY: the value is an integer that is never changed after it was inserted.
-    let slot = match unsafe { SLOTS.get(&id.key(queue)) } {
+    let slot = match unsafe { SLOTS.get(id.key(queue)) } {
         Some(slot) => *slot,
         None => match watched(dev) {
             0 => NO_SLOT,
@@ -195,7 +193,7 @@ fn claim(ctx: &BtfTracePointContext, dev: Kernel, id: Identity, queue: u32, kind
     if SLOTS.insert(key, slot, NOEXIST).is_err() {
         let _ = FREE.push(slot, 0);
         // SAFETY: as in `find`.
-        return unsafe { SLOTS.get(&key) }.copied();
+        return unsafe { SLOTS.get(key) }.copied();
     }
     let meta = META.get_ptr_mut(slot)?;
     // SAFETY: the slot is ours until user space gives it back; `ready` is written last.
@@ -226,7 +224,7 @@ fn claim(ctx: &BtfTracePointContext, dev: Kernel, id: Identity, queue: u32, kind
 pub(crate) fn find_probed(ctx: &BtfTracePointContext, dev: Kernel, queue: u32) -> Option<u32> {
     let id = Identity::probed(dev)?;
     // SAFETY: as in `find`.
-    if let Some(slot) = unsafe { SLOTS.get(&id.key(queue)) } {
+    if let Some(slot) = unsafe { SLOTS.get(id.key(queue)) } {
         return Some(*slot);
     }
     if probe!(dev, dev_type: u16)? != ETHER {
