@@ -6,12 +6,23 @@ use std::{env, fs, path::PathBuf};
 fn main() {
     println!("cargo::rerun-if-env-changed=VNET_BPF_OBJECT");
     println!("cargo::rerun-if-changed=build.rs");
+    if let Err(error) = embed() {
+        println!("cargo::error={error}");
+    }
+}
+
+fn embed() -> Result<(), String> {
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("probes.bpf.o");
-    let object = env::var_os("VNET_BPF_OBJECT").map(PathBuf::from).map(|path| {
+    let mut object = Vec::new();
+    if let Some(path) = env::var_os("VNET_BPF_OBJECT").map(PathBuf::from) {
         println!("cargo::rerun-if-changed={}", path.display());
-        fs::read(&path)
-            .unwrap_or_else(|error| panic!("VNET_BPF_OBJECT: {} cannot be read: {error}", path.display()))
-    });
-    fs::write(&out, object.unwrap_or_default())
-        .unwrap_or_else(|error| panic!("{} cannot be written: {error}", out.display()));
+        let told = |what: &str| {
+            format!("VNET_BPF_OBJECT: {} {what}; `cargo xtask ebpf` makes an object", path.display())
+        };
+        object = fs::read(&path).map_err(|error| told(&format!("cannot be read: {error}")))?;
+        if !object.starts_with(b"\x7fELF") {
+            return Err(told("is no ELF object"));
+        }
+    }
+    fs::write(&out, object).map_err(|error| format!("{} cannot be written: {error}", out.display()))
 }

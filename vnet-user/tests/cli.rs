@@ -110,12 +110,15 @@ fn a_full_disk_is_an_error() {
 /// Who may not load probes is told what is missing and what to do, and no half of a report is left.
 #[test]
 fn without_the_right_to_measure_it_says_what_is_missing() {
+    let status = fs::read_to_string("/proc/self/status").expect("/proc");
+    let plain_user = status.lines().any(|line| line == "CapEff:\t0000000000000000");
     let nobody = |arguments: &[&str]| {
-        // Drops every capability; needs root to do so, and is what a plain user has anyway.
+        if plain_user {
+            return vnet(arguments).output();
+        }
         let mut command = Command::new("setpriv");
         command.args(["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs"]);
-        command.arg(env!("CARGO_BIN_EXE_vnet")).args(arguments).stdin(Stdio::null());
-        command.output()
+        command.arg(env!("CARGO_BIN_EXE_vnet")).args(arguments).stdin(Stdio::null()).output()
     };
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("report.txt");
