@@ -80,7 +80,7 @@ impl Session {
         if poll(&mut polled, Some(&tick)).expect("a terminal can be polled") == 0 {
             return;
         }
-        let mut bytes = [0; 65536];
+        let mut bytes = [0; 16384];
         if let Ok(n) = self.pty.read(&mut bytes) {
             self.parser.process(&bytes[..n]);
         }

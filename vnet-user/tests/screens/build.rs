@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use vnet::{
     record::{Known, SourceKind},
     report::{
-        DeviceReport, HISTORY, LostReport, ProbeReport, QueueReport, Rate, Report, RxReport, SCHEMA,
+        Average, DeviceReport, HISTORY, LostReport, ProbeReport, QueueReport, Rate, Report, RxReport, SCHEMA,
         SourceReport, Tool, TxReport, VmReport,
     },
 };
@@ -29,6 +29,7 @@ pub(crate) fn empty() -> Report {
         devices: vec![],
         queues: vec![],
         findings: vec![],
+        average: Average::default(),
     }
 }
 
@@ -51,19 +52,9 @@ pub(crate) fn device(name: &str, ifindex: u32) -> DeviceReport {
         name: name.into(),
         ifindex,
         netns: 4_026_531_840,
-        generation: 0,
         kind: "tap".into(),
         present: true,
-        vhost: None,
-        vm_pid: None,
-        queues_max: None,
-        queues_enabled: None,
-        queues_disabled: None,
-        zerocopy: None,
-        residuals: BTreeMap::new(),
-        uncovered: vec![],
-        tx_rate: None,
-        rx_rate: None,
+        ..DeviceReport::default()
     }
 }
 
@@ -75,20 +66,13 @@ pub(crate) fn queue(device: &DeviceReport, queue: u16) -> QueueReport {
         netns: device.netns,
         generation: device.generation,
         queue,
-        worker: None,
-        tx: TxReport::default(),
-        rx: RxReport::default(),
-        interrupts: None,
-        tx_rate: None,
-        rx_rate: None,
-        share: None,
-        history: Arc::new([]),
+        ..QueueReport::default()
     }
 }
 
 /// A rate with frames of this mean size.
 pub(crate) fn rate(pps: f64, size: f64, drops: f64) -> Rate {
-    Rate { pps, bps: pps * size * 8.0, drops, mean_size: (pps > 0.0).then_some(size) }
+    Rate { pps, bps: pps * size * 8.0, drops: Some(drops), mean_size: (pps > 0.0).then_some(size) }
 }
 
 /// A queue that carries `tx` and `rx` packets per second for a minute.
@@ -120,11 +104,11 @@ pub(crate) fn busy(device: &DeviceReport, index: u16, tx: u32, rx: u32, share: f
 /// Adds the queues' rates up in their device.
 fn total(mut device: DeviceReport, queues: &[QueueReport]) -> DeviceReport {
     let sum = |rates: Vec<Rate>| {
-        let mut sum = Rate::default();
+        let mut sum = rate(0.0, 0.0, 0.0);
         for rate in &rates {
             sum.pps += rate.pps;
             sum.bps += rate.bps;
-            sum.drops += rate.drops;
+            sum.drops = sum.drops.zip(rate.drops).map(|(sum, drops)| sum + drops);
         }
         sum.mean_size = (sum.pps > 0.0).then(|| sum.bps / 8.0 / sum.pps);
         sum
@@ -152,7 +136,7 @@ pub(crate) fn small() -> Report {
     web_queues[0].rx.drops =
         Some(BTreeMap::from([(Arc::from("FULL_RING"), 12_345), (Arc::from("NOMEM"), 3)]));
     if let Some(rate) = &mut web_queues[0].rx_rate {
-        rate.drops = 42.0;
+        rate.drops = Some(42.0);
     }
     let guest = DeviceReport {
         kind: "macvtap".into(),

@@ -16,7 +16,7 @@ fn number() -> impl Strategy<Value = f64> {
 }
 
 fn rate() -> impl Strategy<Value = Option<Rate>> {
-    let rate = (number(), number(), number(), option::of(number()));
+    let rate = (number(), number(), option::of(number()), option::of(number()));
     option::of(rate.prop_map(|(pps, bps, drops, mean_size)| Rate { pps, bps, drops, mean_size })).boxed()
 }
 
