@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
-use crate::{
+pub use crate::{
     record::{Known, SourceKind},
-    topology::DeviceKey,
+    topology::{DeviceKey, QueuePair},
 };
 
 /// Version of the JSON schema.

@@ -5,10 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{
-    report::{DeviceReport, QueueReport, Rate, Report},
-    topology::{DeviceKey, QueuePair},
-};
+use crate::report::{DeviceKey, DeviceReport, QueuePair, QueueReport, Rate, Report};
 
 /// What a row shows: a device, or one queue of it. Selections hold on to this, not to a row number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

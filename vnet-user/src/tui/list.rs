@@ -5,7 +5,7 @@ use super::{
     columns::{self, COLUMNS, Table},
     facts::{Facts, Row, RowKey},
 };
-use crate::topology::DeviceKey;
+use crate::report::DeviceKey;
 
 /// Order, selection and view of one table.
 #[derive(Clone, Debug)]

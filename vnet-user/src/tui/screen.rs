@@ -4,7 +4,7 @@
 //! names it in [`Screen::table`]. Keys, tabs and help follow from the table.
 
 use super::columns::Table;
-use crate::topology::DeviceKey;
+use crate::report::DeviceKey;
 
 /// What is open, with what it was opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,7 @@ use ratatui::{layout::Rect, style::Style};
 
 use super::{Pen, narrow};
 use crate::{
-    record::{Known, SourceKind},
-    report::Report,
+    report::{Known, Report, SourceKind},
     tui::{cell::duration, look::Look, screen::SCREENS, text, ui::Ui},
 };
 
