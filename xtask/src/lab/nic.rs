@@ -48,7 +48,7 @@ pub(crate) fn run(series: &str, verbose: bool) -> Result<()> {
     };
     build::run(verbose)?;
     let mut cargo = Command::new(paths::cargo());
-    cargo.current_dir(paths::root()).args(["build", "--release", "--package", "vnet-driver", "--bins"]);
+    cargo.current_dir(paths::root()).args(["build", "--package", "vnet-driver", "--bins"]);
     progress::step("build the guest's program", || command::run(&mut cargo, verbose))?;
     let folder = paths::target().join("lab");
     fs::create_dir_all(&folder)?;
@@ -73,9 +73,8 @@ pub(crate) fn run(series: &str, verbose: bool) -> Result<()> {
 
 fn content(kernel: &Kernel) -> Result<Vec<u8>> {
     let mut archive = Initramfs::default();
-    let release = paths::target().join("release");
-    archive.program(&release.join("vnet-guest"), "/init")?;
-    archive.program(&release.join("vnet"), "/bin/vnet")?;
+    archive.program(&paths::target().join("debug/vnet-guest"), "/init")?;
+    archive.program(&paths::target().join("release/vnet"), "/bin/vnet")?;
     let modules = kernel.modules(&["virtio_pci", "virtio_net", "af_packet"])?;
     let order: Vec<_> = modules.iter().map(|module| module.name.as_str()).collect();
     archive.file("/modules/order", order.join("\n").as_bytes())?;
