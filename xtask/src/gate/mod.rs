@@ -45,11 +45,11 @@ pub(crate) fn run(verbose: bool) -> Result<()> {
             report.skip("probes with probe-log: VNET_BPF_OBJECT names a built object");
         }
         Some(Probes::Built(_)) => {
-            report.step("probes with probe-log", || probes(&["probe-log"]));
+            report.note("probes with probe-log", probes(&["probe-log"]));
         }
         None => {}
     }
-    match report.step("probes", || probes(&[])) {
+    match report.note("probes", probes(&[])) {
         Some(object) => {
             report.step("program", || program(&object));
             tests(&mut report, &object);

@@ -39,7 +39,13 @@ impl Report {
 
     /// Does a step; `None` when it failed, which is told at once and does not end the run.
     pub(super) fn step<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
-        match crate::progress::step(name, work) {
+        let done = crate::progress::step(name, work);
+        self.note(name, done)
+    }
+
+    /// Notes what became of a step that shows its own line.
+    pub(super) fn note<T>(&mut self, name: &str, done: Result<T>) -> Option<T> {
+        match done {
             Ok(done) => {
                 self.passed += 1;
                 Some(done)
