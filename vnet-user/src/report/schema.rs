@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
-pub use crate::{
+use crate::{
     record::{Known, SourceKind},
-    topology::{DeviceKey, QueuePair},
+    topology::DeviceKey,
 };
 
 /// Version of the JSON schema.
