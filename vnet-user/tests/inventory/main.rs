@@ -7,7 +7,10 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{self, Command},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -116,14 +119,18 @@ fn open_fds() -> usize {
     (0..30).map(count).min().unwrap_or_default()
 }
 
+static ALONE: Mutex<()> = Mutex::new(());
+
 macro_rules! live_test {
-    ($(#[$meta:meta])* async fn $name:ident($inventory:ident) $body:block) => {
+    ($(#[$meta:meta])* async fn $name:ident() $body:block) => {
         #[test]
         $(#[$meta])*
         fn $name() {
             if skipped() {
                 return;
             }
+            // Open files are counted, and those are the whole process's.
+            let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
             runtime.block_on(async { $body });
         }
@@ -131,7 +138,7 @@ macro_rules! live_test {
 }
 
 live_test! {
-    async fn add_rename_delete_and_a_twin(inventory) {
+    async fn add_rename_delete_and_a_twin() {
         let (one, two) = (Space::new(), Space::new());
         let mut inventory = Inventory::start().expect("start");
         assert!(inventory.knows(one.netns) && inventory.knows(two.netns), "{:?}", inventory.problems());
@@ -164,7 +171,7 @@ live_test! {
 }
 
 live_test! {
-    async fn queues_come_and_go_and_have_an_owner(inventory) {
+    async fn queues_come_and_go_and_have_an_owner() {
         let space = Space::new();
         let mut inventory = Inventory::start().expect("start");
         let queues: Vec<_> = (0..4).map(|_| space.queue("tap0")).collect();
@@ -203,7 +210,7 @@ live_test! {
 }
 
 live_test! {
-    async fn two_holders_are_no_owner(inventory) {
+    async fn two_holders_are_no_owner() {
         let space = Space::new();
         let queue = space.queue("tap0");
         let mut child = Command::new("sleep").arg("60").stdin(queue.share()).spawn().expect("sleep");
@@ -222,7 +229,7 @@ live_test! {
 }
 
 live_test! {
-    async fn a_new_namespace_is_found_and_not_held(inventory) {
+    async fn a_new_namespace_is_found_and_not_held() {
         let mut inventory = Inventory::start().expect("start");
         let fds = open_fds();
         let space = Space::new();
@@ -238,7 +245,7 @@ live_test! {
 }
 
 live_test! {
-    async fn a_namespace_of_a_process_is_found_on_demand(inventory) {
+    async fn a_namespace_of_a_process_is_found_on_demand() {
         let mut inventory = Inventory::start().expect("start");
         let script = "ip tuntap add inner mode tap && echo ready && exec sleep 60";
         let mut child = Command::new("unshare")
@@ -268,7 +275,90 @@ live_test! {
 }
 
 live_test! {
-    async fn instances_are_those_of_sysfs(inventory) {
+    async fn a_move_is_another_device_and_a_bridge_is_not() {
+        let (one, two) = (Space::new(), Space::new());
+        one.ip(&["tuntap", "add", "tap0", "mode", "tap"]);
+        one.ip(&["link", "add", "br0", "type", "bridge"]);
+        let mut inventory = Inventory::start().expect("start");
+        let before = inventory.topology().devices;
+        assert_eq!(in_space(&before, one.netns).len(), 1, "the bridge is not listed");
+        // Leaving a bridge is told as the end of a link, of another family.
+        one.ip(&["link", "set", "tap0", "master", "br0"]);
+        one.ip(&["link", "set", "tap0", "nomaster"]);
+        one.ip(&["link", "set", "tap0", "up"]);
+        one.ip(&["tuntap", "add", "last", "mode", "tap"]);
+        let devices = until(&mut inventory, "the last", |devices| in_space(devices, one.netns).len() == 2).await;
+        let tap = in_space(&devices, one.netns)[0];
+        assert!(tap.present);
+        assert_eq!((tap.queues_max, tap.queues_enabled, &tap.owner), (Some(1), Some(0), &None));
+
+        one.ip(&["link", "set", "tap0", "netns", &two.name]);
+        let devices = until(&mut inventory, "its arrival", |devices| in_space(devices, two.netns).len() == 1).await;
+        assert!(!in_space(&devices, one.netns)[0].present);
+        assert!(in_space(&devices, two.netns)[0].present);
+    }
+}
+
+live_test! {
+    async fn macvtap_and_tun_are_listed() {
+        let space = Space::new();
+        let made = Command::new("ip")
+            .args(["-n", &space.name, "link", "add", "base", "type", "dummy"])
+            .stderr(process::Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+        let made = made
+            && Command::new("ip")
+                .args(["-n", &space.name, "link", "add", "mv0", "link", "base", "type", "macvtap"])
+                .stderr(process::Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success());
+        space.ip(&["tuntap", "add", "tun0", "mode", "tun"]);
+        let inventory = Inventory::start().expect("start");
+        let devices = inventory.topology().devices;
+        let devices = in_space(&devices, space.netns);
+        assert!(devices.iter().any(|device| device.name == "tun0" && device.kind == DeviceKind::Tun));
+        if made {
+            let macvtap = devices.iter().find(|device| device.name == "mv0").expect("macvtap");
+            assert_eq!((macvtap.kind, macvtap.uncovered.len()), (DeviceKind::Macvtap, 1));
+        } else {
+            eprintln!("skipped: macvtap: this kernel has no macvtap or no dummy device");
+        }
+    }
+}
+
+live_test! {
+    async fn virtio_nics_are_those_of_sysfs() {
+        let own = Netns(fs::metadata("/proc/self/ns/net").expect("own namespace").ino());
+        let nics = fs::read_dir("/sys/class/net").expect("sysfs").flatten().filter(|nic| {
+            fs::read_link(nic.path().join("device/driver")).is_ok_and(|driver| driver.ends_with("virtio_net"))
+        });
+        let mut nics: Vec<_> = nics.map(|nic| nic.file_name().into_string().expect("a name")).collect();
+        nics.sort();
+        if nics.is_empty() {
+            eprintln!("skipped: this machine has no virtio NIC");
+            return;
+        }
+        let inventory = Inventory::start().expect("start");
+        let devices = inventory.topology().devices;
+        let mut seen: Vec<_> = in_space(&devices, own)
+            .into_iter()
+            .filter(|device| device.kind == DeviceKind::VirtioNet)
+            .inspect(|device| {
+                let queues = fs::read_dir(format!("/sys/class/net/{}/queues", device.name)).expect("its queues");
+                let tx = queues.flatten().filter(|queue| queue.file_name().to_string_lossy().starts_with("tx-"));
+                assert_eq!(device.queues_enabled, u32::try_from(tx.count()).ok(), "{}", device.name);
+                assert!(device.queues_max >= device.queues_enabled);
+            })
+            .map(|device| device.name.clone())
+            .collect();
+        seen.sort();
+        assert_eq!(seen, nics);
+    }
+}
+
+live_test! {
+    async fn instances_are_those_of_sysfs() {
         let name = format!("vni{}", process::id());
         let _queue = Queue::open(None, &name, false, None).expect("a tap in the own namespace");
         let own = Netns(fs::metadata("/proc/self/ns/net").expect("own namespace").ino());
@@ -286,7 +376,7 @@ live_test! {
 }
 
 live_test! {
-    async fn nothing_leaks_over_many_devices(inventory) {
+    async fn nothing_leaks_over_many_devices() {
         let space = Space::new();
         let mut inventory = Inventory::start().expect("start");
         until(&mut inventory, "silence", |_| true).await;
@@ -310,5 +400,50 @@ live_test! {
             assert_eq!(in_space(&devices, space.netns).len(), rounds);
         }
         assert_eq!(open_fds(), fds, "files open at the end, and before");
+    }
+}
+
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+live_test! {
+    #[ignore = "measures; takes half a minute"]
+    async fn five_hundred_taps_of_eight_queues() {
+        let space = Space::new();
+        let begin = Instant::now();
+        let open = |at: usize| -> Vec<_> {
+            let name = format!("tap{at}");
+            (0..8).map(|_| space.queue(&name)).collect()
+        };
+        let queues: Vec<_> = (0..500).map(open).collect();
+        println!("made in {:?}", begin.elapsed());
+
+        let (begin, cpu) = (Instant::now(), cpu_time());
+        let mut inventory = Inventory::start().expect("start");
+        println!("start: {:?}, {:?} of CPU in this thread", begin.elapsed(), cpu_time().saturating_sub(cpu));
+        let devices = inventory.topology().devices;
+        assert_eq!(in_space(&devices, space.netns).len(), 500);
+        assert!(begin.elapsed() < Duration::from_secs(1));
+        until(&mut inventory, "all owners", |devices| {
+            in_space(devices, space.netns).iter().all(|tap| tap.owner.is_some())
+        })
+        .await;
+        println!("owners: after {:?}", begin.elapsed());
+        let mut costs: Vec<_> = (0..50)
+            .map(|_| {
+                let cpu = cpu_time();
+                inventory.refresh().expect("refresh");
+                cpu_time().saturating_sub(cpu)
+            })
+            .collect();
+        costs.sort();
+        println!("refresh: median {:?}, worst {:?} of CPU", costs[25], costs[49]);
+        let cpu = cpu_time();
+        let topology = inventory.topology();
+        println!("topology of {}: {:?} of CPU", topology.devices.len(), cpu_time().saturating_sub(cpu));
+        assert!(costs[25] < Duration::from_millis(20), "refresh takes {:?}", costs[25]);
+        drop(queues);
     }
 }

@@ -14,6 +14,8 @@ mod bind;
 mod book;
 mod channels;
 mod follow;
+#[cfg(test)]
+mod interleave;
 mod look;
 mod message;
 mod owners;
@@ -23,6 +25,8 @@ mod scan;
 mod search;
 mod socket;
 mod spaces;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -57,6 +61,9 @@ use crate::{
 
 /// Time between two searches for namespaces when nothing tells of new ones.
 const SLOW: Duration = Duration::from_secs(10);
+
+/// Memory for events not read yet; a burst of 500 new taps takes some 8 MiB.
+const RECEIVE_BUFFER: usize = 16 << 20;
 
 /// Follows the devices of this host.
 pub struct Inventory {
@@ -104,8 +111,12 @@ impl Inventory {
     /// Opens the sockets, lists the devices of all namespaces, and starts the search for owners. To be called within a
     /// tokio runtime that has I/O and time enabled.
     pub fn start() -> Result<Self> {
+        Self::with_buffer(RECEIVE_BUFFER)
+    }
+
+    fn with_buffer(bytes: usize) -> Result<Self> {
         Handle::try_current().context("the inventory needs a tokio runtime")?;
-        let listener = Listener::open()?;
+        let listener = Listener::open(bytes)?;
         let readable = listener.duplicate().and_then(|fd| watch(fd, Interest::READABLE));
         let woken = Arc::new(Notify::new());
         let now = Instant::now();

@@ -94,3 +94,100 @@ impl Owners {
         outcome
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        live::inventory::tests::{FIVE, HERE, THERE, key, tap},
+        topology::IfIndex,
+    };
+
+    fn found(epoch: u64, files: &[(u32, i32, &str, Option<u64>)]) -> Found {
+        let process = |pid| Process { pid, start: 1 };
+        let file = |(pid, fd, name, netns): &(u32, i32, &str, Option<u64>)| {
+            ((process(*pid), *fd), Some(Held { name: (*name).to_owned(), netns: *netns }))
+        };
+        Found {
+            epoch,
+            holders: Some(files.iter().map(file).collect()),
+            comms: files.iter().map(|(pid, ..)| (process(*pid), format!("qemu-{pid}"))).collect(),
+            ..Found::default()
+        }
+    }
+
+    fn owner(book: &Book, at: usize) -> Option<u32> {
+        book.topology().devices[at].owner.as_ref().map(|owner| owner.pid)
+    }
+
+    #[test]
+    fn twins_have_their_own_owners() {
+        let (mut book, mut owners) = (Book::default(), Owners::default());
+        book.link(HERE, tap(FIVE, "tap0", 1));
+        book.link(THERE, tap(FIVE, "tap0", 2));
+        let files =
+            [(1, 3, "tap0", Some(HERE.0)), (1, 4, "tap0", Some(HERE.0)), (2, 3, "tap0", Some(THERE.0))];
+        let outcome = owners.apply(&found(book.epoch(), &files), &mut book, true);
+        assert_eq!(outcome, Outcome { changed: true, again: false });
+        assert_eq!((owner(&book, 0), owner(&book, 1)), (Some(1), Some(2)));
+        // Without the namespace there is no telling the two apart.
+        let files = [(1, 3, "tap0", None), (2, 3, "tap0", None)];
+        assert!(owners.apply(&found(book.epoch(), &files), &mut book, true).again);
+        assert_eq!((owner(&book, 0), owner(&book, 1)), (None, None));
+    }
+
+    #[test]
+    fn a_name_alone_tells_only_when_no_namespace_is_hidden() {
+        let (mut book, mut owners) = (Book::default(), Owners::default());
+        book.link(HERE, tap(FIVE, "tap0", 1));
+        let result = found(book.epoch(), &[(1, 3, "tap0", None)]);
+        owners.apply(&result, &mut book, false);
+        assert_eq!(owner(&book, 0), None);
+        owners.apply(&result, &mut book, true);
+        assert_eq!(owner(&book, 0), Some(1));
+    }
+
+    #[test]
+    fn two_processes_are_no_owner_and_a_later_process_is_another() {
+        let (mut book, mut owners) = (Book::default(), Owners::default());
+        book.link(HERE, tap(FIVE, "tap0", 1));
+        let here = Some(HERE.0);
+        owners.apply(&found(book.epoch(), &[(1, 3, "tap0", here), (2, 3, "tap0", here)]), &mut book, true);
+        assert_eq!(owner(&book, 0), None);
+        let mut result = found(book.epoch(), &[(1, 3, "tap0", here)]);
+        owners.apply(&result, &mut book, true);
+        assert_eq!(book.topology().devices[0].owner.as_ref().map(|owner| owner.start), Some(1));
+        let later = Process { pid: 1, start: 2 };
+        result.holders =
+            Some(BTreeMap::from([((later, 3), Some(Held { name: "tap0".to_owned(), netns: here }))]));
+        owners.apply(&result, &mut book, true);
+        assert_eq!(book.topology().devices[0].owner.as_ref().map(|owner| owner.start), Some(2));
+    }
+
+    #[test]
+    fn a_name_that_moved_during_the_search_gives_no_owner() {
+        let (mut book, mut owners) = (Book::default(), Owners::default());
+        book.link(HERE, tap(FIVE, "tap0", 1));
+        let result = found(book.epoch(), &[(1, 3, "tap0", Some(HERE.0))]);
+        // The search saw the first tap0; by now that is another one.
+        book.link(HERE, tap(FIVE, "old", 1));
+        book.link(HERE, tap(IfIndex(6), "tap0", 2));
+        assert!(owners.apply(&result, &mut book, true).again);
+        assert_eq!((owner(&book, 0), owner(&book, 1)), (None, None));
+    }
+
+    #[test]
+    fn known_files_keep_their_device_until_its_queues_change() {
+        let (mut book, mut owners) = (Book::default(), Owners::default());
+        book.link(HERE, tap(FIVE, "tap0", 1));
+        let mut result = found(book.epoch(), &[(1, 3, "tap0", Some(HERE.0))]);
+        owners.apply(&result, &mut book, true);
+        let file = (Process { pid: 1, start: 1 }, 3);
+        assert!(owners.known().contains(&file));
+        result.holders = Some(BTreeMap::from([(file, None)]));
+        assert!(!owners.apply(&result, &mut book, true).changed);
+        owners.forget(key(HERE, FIVE, 0));
+        assert!(owners.known().is_empty());
+        assert!(owners.apply(&result, &mut book, true).again, "it has to be read again");
+    }
+}

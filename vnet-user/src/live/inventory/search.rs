@@ -90,13 +90,13 @@ impl Inventory {
         }
         if self.hidden.0 > 0 {
             problems.push(format!(
-                "network namespaces of {} processes are not seen: permission denied (needs CAP_SYS_PTRACE)",
+                "network namespaces of {} process(es) are not seen: permission denied (needs CAP_SYS_PTRACE)",
                 self.hidden.0
             ));
         }
         if self.hidden.1 > 0 {
             problems.push(format!(
-                "owners of taps may be missing: open files of {} processes are not seen: permission denied (needs \
+                "owners of taps may be missing: open files of {} process(es) are not seen: permission denied (needs \
                  CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH)",
                 self.hidden.1
             ));

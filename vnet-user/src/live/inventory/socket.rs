@@ -23,8 +23,6 @@ use crate::live::ioctl::recv_netlink;
 
 /// The kernel builds dumps in pieces of at most 32 KiB.
 const DATAGRAM: usize = 64 * 1024;
-/// Memory for events not read yet; a burst of 500 new taps takes some 8 MiB.
-const RECEIVE_BUFFER: usize = 16 << 20;
 /// The kernel answers at once; longer than this means that it never will.
 const ANSWER: Duration = Duration::from_secs(5);
 const RTNLGRP_LINK: u32 = 1;
@@ -67,12 +65,12 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Opens the socket in the network namespace of this thread.
-    pub(crate) fn open() -> Result<Self> {
+    /// Opens the socket in the network namespace of this thread, with so much memory for events not read yet.
+    pub(crate) fn open(bytes: usize) -> Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE).context("cannot open a netlink socket")?;
         // The forced size needs CAP_NET_ADMIN; without it the usual limit (net.core.rmem_max) holds.
-        if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
-            socket.set_rx_buf_sz(RECEIVE_BUFFER.cast_signed()).context("cannot size a netlink socket")?;
+        if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, bytes).is_err() {
+            socket.set_rx_buf_sz(bytes.cast_signed()).context("cannot size a netlink socket")?;
         }
         let own_only = socket.set_listen_all_namespaces(true).err();
         let mut address = SocketAddr::new(0, 0);
