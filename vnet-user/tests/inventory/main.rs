@@ -20,6 +20,7 @@ use vnet::{
     live::inventory::Inventory,
     topology::{Device, DeviceKind, IfIndex, Netns},
 };
+use vnet_driver as driver;
 
 /// A named namespace, removed at the end.
 struct Space {
@@ -324,6 +325,33 @@ live_test! {
         } else {
             eprintln!("skipped: macvtap: this kernel has no macvtap or no dummy device");
         }
+    }
+}
+
+live_test! {
+    async fn xdp_and_napi_are_seen() {
+        let netns = driver::netns::Netns::new().expect("a namespace that only a thread is in");
+        let config = driver::tap::Config { napi: true, ..driver::tap::Config::new("tap0", 2) };
+        let tap = driver::tap::Tap::new(&netns, &config).expect("tap");
+        let mut inventory = Inventory::start().expect("start");
+        let here = Netns(netns.inode());
+        let devices = inventory.topology().devices;
+        let device = in_space(&devices, here)[0];
+        assert_eq!((device.queues_enabled, device.uncovered.len()), (Some(2), 0));
+        assert_eq!(inventory.napi(device.key), Some(true));
+
+        let links = driver::link::Links::open(&netns).expect("links");
+        let program = match driver::bpf::Program::xdp(driver::bpf::XdpAction::Pass) {
+            Ok(program) => program,
+            Err(error) => {
+                eprintln!("skipped: XDP: cannot load a program: {error}");
+                return;
+            }
+        };
+        links.set_xdp(tap.ifindex, Some(&program)).expect("XDP on");
+        until(&mut inventory, "XDP", |devices| in_space(devices, here)[0].uncovered.len() == 1).await;
+        links.set_xdp(tap.ifindex, None).expect("XDP off");
+        until(&mut inventory, "no XDP", |devices| in_space(devices, here)[0].uncovered.is_empty()).await;
     }
 }
 

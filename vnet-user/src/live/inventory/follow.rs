@@ -12,7 +12,7 @@ use super::{
     Inventory,
     book::{Change, Entry},
     message::{Link, What, dump_links},
-    scan::{self, Request},
+    scan::{self, Depth, Request},
     search::{REST, SOON},
     socket::Event,
 };
@@ -35,7 +35,7 @@ struct Listed {
 impl Inventory {
     /// First lists of everything; owners come later.
     pub(super) fn begin(&mut self) -> Result<()> {
-        self.scanner.ask(Request::default());
+        self.scanner.ask(Request { depth: Depth::Threads, ..Request::default() });
         let own = self.spaces.own;
         if let Some(id) = self.with_events(|this, events| this.spaces.own_id(&mut this.listener, events))? {
             self.spaces.install(own, id, Vec::new());
@@ -46,7 +46,7 @@ impl Inventory {
         self.identify(false)?;
         // Threads and open files too, and owners.
         self.plan.rest = Instant::now();
-        self.plan.thorough = true;
+        self.plan.depth = Depth::Files;
         self.plan.holders = Some(Instant::now());
         self.search();
         Ok(())
@@ -94,6 +94,7 @@ impl Inventory {
                 self.with_events(|this, events| this.spaces.id(netns, ways, &mut this.listener, events))?;
             if let Some(id) = id {
                 self.strangers.remove(&id);
+                self.plan.vain = false;
                 self.spaces.install(netns, id, ways.clone());
                 self.list(netns)?;
             }

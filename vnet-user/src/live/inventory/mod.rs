@@ -50,7 +50,7 @@ use self::{
     channels::Ethtool,
     owners::Owners,
     place::Sysfs,
-    scan::Scanner,
+    scan::{Depth, Scanner},
     socket::Listener,
     spaces::Spaces,
 };
@@ -97,8 +97,12 @@ struct Plan {
     holders: Option<Instant>,
     /// Wait after the next search for owners that leaves some device without.
     backoff: Duration,
-    /// The next search looks at threads and open files too.
-    thorough: bool,
+    /// How deep the next search looks.
+    depth: Depth,
+    /// The next search is one that the kernel side asked for.
+    asked: bool,
+    /// The last such search found no new namespace.
+    vain: bool,
     /// Not before.
     rest: Instant,
     /// Mounts have changed since they were read.
@@ -140,7 +144,9 @@ impl Inventory {
                 spaces: now + SLOW,
                 holders: None,
                 backoff: search::SOON,
-                thorough: true,
+                depth: Depth::Files,
+                asked: false,
+                vain: false,
                 rest: now,
                 mounts: false,
                 mounts_rest: now,
@@ -183,11 +189,13 @@ impl Inventory {
         Ok(std::mem::take(&mut self.dirty))
     }
 
-    /// Searches for namespaces as soon as may be, in threads and open files too: the kernel side has seen one that is
-    /// not [known](Self::knows).
+    /// Searches for namespaces in threads and open files too: the kernel side has seen one that is not
+    /// [known](Self::knows). As soon as may be, but after such a search in vain only when the next is due.
     pub fn rescan(&mut self) {
-        self.plan.spaces = Instant::now();
-        self.plan.thorough = true;
+        (self.plan.depth, self.plan.asked) = (Depth::Files, true);
+        if !self.plan.vain {
+            self.plan.spaces = Instant::now();
+        }
     }
 
     /// Devices of this namespace are followed.

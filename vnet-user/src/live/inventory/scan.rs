@@ -33,11 +33,25 @@ pub(crate) struct Process {
 /// One file descriptor of one process.
 pub(crate) type File = (Process, i32);
 
+/// How deep to look for namespaces; each includes the ones before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Depth {
+    /// Those that a process is in, or that are bound to a path.
+    #[default]
+    Processes,
+    /// Those that only a thread is in.
+    Threads,
+    /// Those that only an open file leads to.
+    Files,
+}
+
 /// What to look for.
 #[derive(Debug, Default)]
 pub(crate) struct Request {
-    /// Also namespaces that only a thread or an open file is in.
-    pub(crate) thorough: bool,
+    /// How deep to look for namespaces.
+    pub(crate) depth: Depth,
+    /// The kernel side has seen an unknown namespace.
+    pub(crate) asked: bool,
     /// Also holders of queue files.
     pub(crate) holders: bool,
     /// Files whose device is known and needs no reading.
@@ -61,7 +75,9 @@ pub(crate) struct Found {
     /// The request's.
     pub(crate) epoch: u64,
     /// The request's.
-    pub(crate) thorough: bool,
+    pub(crate) depth: Depth,
+    /// The request's.
+    pub(crate) asked: bool,
     /// Namespaces, with paths to open them by.
     pub(crate) spaces: BTreeMap<u64, Vec<PathBuf>>,
     /// Queue files; `None` for those that were known. `None` as a whole when not asked for.
@@ -145,7 +161,8 @@ fn note(spaces: &mut BTreeMap<u64, Vec<PathBuf>>, netns: u64, path: PathBuf) {
 
 fn search(request: &Request) -> Found {
     let begin = Instant::now();
-    let mut found = Found { epoch: request.epoch, thorough: request.thorough, ..Found::default() };
+    let mut found =
+        Found { epoch: request.epoch, depth: request.depth, asked: request.asked, ..Found::default() };
     // Bind mounts first: they stay valid longer than a process.
     bound(&mut found.spaces);
     let mut holders = BTreeMap::new();
@@ -169,7 +186,7 @@ fn process(pid: u32, request: &Request, found: &mut Found, holders: &mut BTreeMa
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => found.hidden += 1,
         Err(_) => return,
     }
-    if request.thorough {
+    if request.depth >= Depth::Threads {
         let tasks: Vec<u32> = numbers(root.join("task")).unwrap_or_default();
         for tid in tasks.into_iter().filter(|tid| *tid != pid) {
             let path = root.join(format!("task/{tid}/ns/net"));
@@ -179,7 +196,7 @@ fn process(pid: u32, request: &Request, found: &mut Found, holders: &mut BTreeMa
             }
         }
     }
-    if request.thorough || request.holders {
+    if request.depth == Depth::Files || request.holders {
         match numbers::<i32>(root.join("fd")) {
             Ok(fds) => files(pid, &root, &fds, request, found, holders),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => found.hidden_files += 1,

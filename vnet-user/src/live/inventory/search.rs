@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::{
     Inventory, SLOW,
-    scan::{Found, Request},
+    scan::{Depth, Found, Request},
 };
 
 /// Least time between two searches.
@@ -39,12 +39,12 @@ impl Inventory {
             return;
         }
         self.scanner.ask(Request {
-            thorough: plan.thorough,
+            depth: std::mem::take(&mut plan.depth),
+            asked: std::mem::take(&mut plan.asked),
             holders,
             known: if holders { self.owners.known() } else { HashSet::new() },
             epoch: self.book.epoch(),
         });
-        plan.thorough = false;
         plan.spaces = now + SLOW;
         if holders {
             plan.holders = None;
@@ -53,7 +53,9 @@ impl Inventory {
 
     pub(super) fn take_found(&mut self, found: &Found) -> Result<()> {
         self.plan.rest = Instant::now() + SOON.max(found.took * REST);
-        self.spaces.update_ways(&found.spaces, found.thorough);
+        self.spaces.update_ways(&found.spaces, found.depth == Depth::Files);
+        // Entering a namespace proves the opposite.
+        self.plan.vain |= found.asked;
         self.enter(&found.spaces)?;
         self.hidden.0 = found.hidden;
         if found.holders.is_some() {
@@ -101,7 +103,7 @@ impl Inventory {
                 self.hidden.1
             ));
         }
-        if found.thorough {
+        if found.depth == Depth::Files {
             let spaces: BTreeSet<_> =
                 self.book.iter().filter(|(_, entry)| entry.present).map(|(key, _)| key.netns).collect();
             for netns in spaces.into_iter().filter(|netns| !self.knows(*netns)) {
