@@ -9,8 +9,8 @@ use netlink_packet_core::{
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{
-        InfoData, InfoKind, InfoMacVtap, InfoVeth, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-        LinkXdp, MacVtapMode, Stats64,
+        InfoBridge, InfoData, InfoKind, InfoMacVtap, InfoVeth, InfoVlan, LinkAttribute, LinkFlags, LinkInfo,
+        LinkMessage, LinkXdp, MacVtapMode, Stats64,
     },
     tc::{TcAttribute, TcBpfFlags, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
 };
@@ -98,9 +98,10 @@ impl Links {
         Ok((self.index(name)?, self.index(peer)?))
     }
 
-    /// Makes a bridge.
+    /// Makes a bridge that sends nothing by itself (no IGMP).
     pub fn add_bridge(&self, name: &str) -> Result<u32> {
-        self.add(name, InfoKind::Bridge, None, None)?;
+        let quiet = InfoData::Bridge(vec![InfoBridge::MulticastSnooping(false)]);
+        self.add(name, InfoKind::Bridge, Some(quiet), None)?;
         self.index(name)
     }
 
