@@ -259,3 +259,21 @@ fn a_device_that_moves_to_another_namespace() -> Result<()> {
     assert_exact(&report, &truth);
     Ok(())
 }
+
+#[test]
+fn a_namespace_that_only_a_thread_lives_in() -> Result<()> {
+    need!(live());
+    let netns = Netns::of_thread()?;
+    let early = Tap::new(&netns, &Config::new("early", 1))?;
+    let vnet = observe()?;
+    let late = Tap::new(&netns, &Config::new("late", 1))?;
+    let mut truth = Ledger::default();
+    for (tap, count) in [(&early, 5), (&late, 6)] {
+        truth.tx(tap.key(0), load::transmit(&tap.files()[0], &[Frame::plain(60)], count)?);
+    }
+    let report = vnet.finish()?;
+    assert_exact(&report, &truth);
+    let names: Vec<_> = report.devices(netns.inode()).map(|d| &d["name"]).collect();
+    assert_eq!(names, ["early", "late"]);
+    Ok(())
+}

@@ -7,6 +7,7 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::fs::MetadataExt,
     },
+    process::{Child, Command, Stdio},
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
 };
@@ -15,7 +16,7 @@ use anyhow::{Context, Result};
 
 use crate::sys;
 
-/// A namespace that a thread of this process lives in until the last clone is dropped.
+/// A namespace that somebody lives in until the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Netns(Arc<Inner>);
 
@@ -23,17 +24,39 @@ pub struct Netns(Arc<Inner>);
 struct Inner {
     file: File,
     inode: u64,
-    // Dropping the sender ends the thread; the namespace goes with it and with the last socket or tap inside.
-    leave: Option<mpsc::Sender<()>>,
-    dweller: Option<JoinHandle<()>>,
+    _dweller: Dweller,
+}
+
+/// Who keeps the namespace; it goes with them and with the last socket or tap inside.
+#[derive(Debug)]
+enum Dweller {
+    /// Somebody else.
+    Nobody,
+    /// A thread, until the sender is dropped.
+    Thread(Option<mpsc::Sender<()>>, Option<JoinHandle<()>>),
+    /// A process that ends with its standard input: however this process ends, that one does too.
+    Process(Child),
 }
 
 impl Netns {
-    /// Makes one, with IPv6 off so that the kernel itself sends nothing.
+    /// Makes one that a process lives in, as guests' namespaces are; with IPv6 off, so that the kernel sends nothing by
+    /// itself.
     pub fn new() -> Result<Self> {
+        let dwelling = Self::of_thread()?;
+        let process = dwelling.run(|| {
+            let mut cat = Command::new("cat");
+            cat.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+            cat.spawn().context("cannot start cat, which is to live in the namespace")
+        })?;
+        let file = File::from(dwelling.as_fd().try_clone_to_owned()?);
+        Ok(Self(Arc::new(Inner { file, inode: dwelling.inode(), _dweller: Dweller::Process(process) })))
+    }
+
+    /// Makes one that only a thread of this process lives in: harder to find.
+    pub fn of_thread() -> Result<Self> {
         let (leave, left) = mpsc::channel::<()>();
         let (tell, told) = mpsc::channel();
-        let dweller = thread::Builder::new().name("netns".into()).spawn(move || {
+        let thread = thread::Builder::new().name("netns".into()).spawn(move || {
             let made = sys::unshare_net().and_then(|()| {
                 for scope in ["all", "default"] {
                     let path = format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6");
@@ -51,14 +74,14 @@ impl Netns {
         })?;
         let file = told.recv()?.context("cannot make a network namespace (needs CAP_SYS_ADMIN)")?;
         let inode = file.metadata()?.ino();
-        Ok(Self(Arc::new(Inner { file, inode, leave: Some(leave), dweller: Some(dweller) })))
+        Ok(Self(Arc::new(Inner { file, inode, _dweller: Dweller::Thread(Some(leave), Some(thread)) })))
     }
 
     /// The one that this thread is in.
     pub fn current() -> Result<Self> {
         let file = sys::own_net().context("cannot open the own network namespace")?;
         let inode = file.metadata()?.ino();
-        Ok(Self(Arc::new(Inner { file, inode, leave: None, dweller: None })))
+        Ok(Self(Arc::new(Inner { file, inode, _dweller: Dweller::Nobody })))
     }
 
     /// Its inode number, which is how vnet names it.
@@ -84,11 +107,20 @@ impl AsFd for Netns {
     }
 }
 
-impl Drop for Inner {
+impl Drop for Dweller {
     fn drop(&mut self) {
-        self.leave.take();
-        if let Some(dweller) = self.dweller.take() {
-            let _panicked = dweller.join();
+        match self {
+            Self::Nobody => {}
+            Self::Thread(leave, thread) => {
+                leave.take();
+                if let Some(thread) = thread.take() {
+                    let _panicked = thread.join();
+                }
+            }
+            Self::Process(process) => {
+                process.stdin.take();
+                let _reaped = process.wait();
+            }
         }
     }
 }
