@@ -71,3 +71,48 @@ fn remove(folder: &Path) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_made_once_and_whole() {
+        let cache = tempfile::tempdir().unwrap();
+        // What a killed run leaves behind: a draft, and an entry of an older kind without its stamp.
+        fs::create_dir_all(cache.path().join("tool.part/usr")).unwrap();
+        fs::create_dir_all(cache.path().join("tool")).unwrap();
+
+        let failed = entry_in(cache.path(), "tool", |folder| {
+            assert_eq!(fs::read_dir(folder).unwrap().count(), 0, "the leftover is still there");
+            fs::write(folder.join("half"), "").unwrap();
+            anyhow::bail!("no network")
+        });
+        assert!(failed.unwrap_err().to_string().contains("no network"));
+        assert!(!cache.path().join("tool").exists() && !cache.path().join("tool.part").exists());
+
+        let folder =
+            entry_in(cache.path(), "tool", |folder| Ok(fs::write(folder.join("program"), "")?)).unwrap();
+        assert!(folder.join("program").is_file() && folder.join(STAMP).is_file());
+        let again = entry_in(cache.path(), "tool", |_| panic!("it is made a second time"));
+        assert_eq!(again.unwrap(), folder);
+    }
+
+    #[test]
+    fn two_at_once_make_it_once() {
+        let cache = tempfile::tempdir().unwrap();
+        let count = std::sync::atomic::AtomicU32::new(0);
+        let make = || {
+            let fill = |folder: &Path| {
+                count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Ok(fs::write(folder.join("program"), "")?)
+            };
+            entry_in(cache.path(), "tool", fill).unwrap()
+        };
+        std::thread::scope(|scope| {
+            let runs: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
+            assert!(runs.into_iter().all(|run| run.join().unwrap().join("program").is_file()));
+        });
+        assert_eq!(count.into_inner(), 1);
+    }
+}
