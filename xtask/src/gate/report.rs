@@ -97,12 +97,16 @@ impl Report {
         if !self.failed.is_empty() {
             println!("failed: {}", self.failed.join(", "));
         }
-        let good = self.failed.is_empty();
+        let good = self.is_good();
         let took = self.started.elapsed().as_secs();
         println!("the gate took {} min {} s", took / 60, took % 60);
         let style = if good { Style::Green } else { Style::Red };
         println!("{}", paint(self.closing(), style, coloured(stdout().is_terminal())));
         good
+    }
+
+    fn is_good(&self) -> bool {
+        self.failed.is_empty()
     }
 
     /// Steps and tests together; the step that runs the tests counts through them.
@@ -135,7 +139,7 @@ mod tests {
         };
         report.tests(outcome, Duration::ZERO);
         assert_eq!(report.closing(), "vnet: 6 passed, 3 failed, 3 skipped");
-        assert!(!report.finish());
+        assert!(!report.is_good());
     }
 
     #[test]
