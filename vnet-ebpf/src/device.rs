@@ -28,7 +28,7 @@ pub struct Meta {
     pub queue: u32,
     /// One of [`kind`].
     pub kind: u32,
-    /// Stands for the address of the `net_device`: says where its cache entries are, if it has any.
+    /// The number that stands for the device in the cache, once it is there.
     pub dev: u64,
     /// Name at the time of the first packet, NUL-terminated.
     pub name: [u8; 16],
@@ -65,41 +65,53 @@ impl Meta {
     }
 }
 
-/// One entry of the cache before `SLOTS`. Each word is read and written whole; a mix of two writers' words matches no
-/// device but one that owns both, so a torn entry is a miss, never a wrong row.
+/// One entry of the cache before `SLOTS`: where the packets of one queue of one device are counted.
 ///
-/// It is found by the address of the device, which costs no load, and holds what an address does not say: which device
-/// lives there now, and in which namespace.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+/// It is found by the address of the device, so the common path touches no memory of the device that the stack has not
+/// just used. What an address does not say is in the other words: that no device was registered since (`epoch`), so it is
+/// still the same one, and that it has not moved (`net`). Index and address together say the queue.
+///
+/// Each word is read and written whole. A mix of two writers' words is never taken for a match that is wrong: the row is
+/// in the same word as the device, and a device that is gone was written under an epoch that is over.
+#[repr(C, align(32))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheEntry {
-    /// `instance` low 32 bits, queue (12 bits), slot (20 bits).
+    /// Number of the device (44 bits), slot (20 bits).
     pub who: u64,
     /// Address of the namespace. A device that moves gets a new slot.
     pub net: u64,
+    /// Devices registered so far when the entry was made; [`CacheEntry::NO_EPOCH`] where nobody counts them.
+    pub epoch: u64,
+    /// As in [`Meta`]; decides where there is no epoch.
+    pub instance: u64,
 }
 
 impl CacheEntry {
-    /// The word that names device and queue, with slot 0.
+    /// The epoch of entries that were made while nobody counted; never current.
+    pub const NO_EPOCH: u64 = u64::MAX;
+
+    /// The word that names a device, with slot 0. `dev` is what the probes take for its address: a number that differs
+    /// for all devices at one time (`net_device` is aligned to 32 bytes).
     #[inline]
-    pub const fn tag(instance: u64, queue: u32) -> u64 {
-        (instance << 32) | ((queue & MAX_QUEUE) as u64) << 20
+    pub const fn tag(dev: u64) -> u64 {
+        (dev >> 5) << 20
     }
 
     /// Index of the first of the two entries where a queue can be, before it is masked.
-    ///
-    /// `dev`: a number that stands for the address of the `net_device`.
     #[inline]
-    pub const fn index(dev: u32, queue: u32) -> u32 {
-        ((dev >> 6).wrapping_mul(0x9e37_79b9) >> 12).wrapping_add(queue)
+    pub const fn index(dev: u64, queue: u32) -> u32 {
+        (((dev >> 6) as u32).wrapping_mul(0x9e37_79b9) >> 12).wrapping_add(queue)
     }
 
-    /// Index of the other.
+    /// Index of the other: so far away that no other queue of the device has it.
     #[inline]
     pub const fn other(index: u32, mask: u32) -> u32 {
         index ^ (mask / 2 + 1)
     }
 }
+
+/// Entries of the cache at least: twice as far between the two places of a queue as there are queues.
+pub const CACHE_MIN: u32 = 4 * (MAX_QUEUE + 1);
 
 #[cfg(feature = "user")]
 mod user {
@@ -114,8 +126,20 @@ mod tests {
 
     #[test]
     fn a_tag_leaves_the_slot_bits_free() {
-        assert_eq!(CacheEntry::tag(u64::MAX, u32::MAX) & u64::from(NO_SLOT), 0);
-        assert_ne!(CacheEntry::tag(7, 1), CacheEntry::tag(7, 2));
-        assert_ne!(CacheEntry::tag(7, 1), CacheEntry::tag(8, 1));
+        assert_eq!(CacheEntry::tag(u64::MAX) & u64::from(NO_SLOT), 0);
+        assert_ne!(CacheEntry::tag(0xffff_8881_0000_1000), CacheEntry::tag(0xffff_8881_0000_2000));
+        assert_ne!(CacheEntry::tag(0xffff_8881_0000_1000), CacheEntry::tag(0xffff_8882_0000_1000));
+    }
+
+    #[test]
+    fn index_and_device_say_the_queue() {
+        let mask = CACHE_MIN - 1;
+        let mut seen = [false; CACHE_MIN as usize];
+        for queue in 0..=MAX_QUEUE {
+            let first = CacheEntry::index(0xffff_8881_2345_6000, queue) & mask;
+            for index in [first, CacheEntry::other(first, mask)] {
+                assert!(!core::mem::replace(&mut seen[index as usize], true), "two queues at {index}");
+            }
+        }
     }
 }

@@ -17,7 +17,10 @@
 
 mod probes;
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    macros::{btf_tracepoint, fentry},
+    programs::{BtfTracePointContext, FEntryContext},
+};
 
 /// A device without NAPI (a tap) hands a packet to the stack.
 #[btf_tracepoint(function = "netif_receive_skb_entry")]
@@ -51,6 +54,20 @@ fn xmit(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "kfree_skb")]
 fn drop(ctx: BtfTracePointContext) -> i32 {
     probes::drop::packet(&ctx, ctx.arg(0), ctx.arg(1));
+    0
+}
+
+/// A device is registered, whatever its kind.
+#[fentry(function = "register_netdevice")]
+fn register(_ctx: FEntryContext) -> i32 {
+    probes::slots::registered();
+    0
+}
+
+/// Some notifier is called, as for each registration of a device: where `register_netdevice` cannot be watched.
+#[btf_tracepoint(function = "notifier_run")]
+fn notify(_ctx: BtfTracePointContext) -> i32 {
+    probes::slots::registered();
     0
 }
 

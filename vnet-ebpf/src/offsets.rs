@@ -1,7 +1,7 @@
 //! What the probes must know of the running kernel: field offsets and enum values, looked up in its BTF at start.
 //!
-//! One table in `.rodata`, frozen before the programs are verified: the verifier sees constants, checks each direct
-//! load against BTF (a wrong offset fails to load), and drops the branch of a field that is [`ABSENT`].
+//! The loader puts the values into the instructions before the programs are verified: the verifier sees constants, checks
+//! each direct load against BTF (a wrong offset fails to load), and drops the branch of a field that is [`ABSENT`].
 
 /// The kernel has no such field.
 pub const ABSENT: u32 = u32::MAX;
@@ -9,6 +9,9 @@ pub const ABSENT: u32 = u32::MAX;
 /// Where placeholders begin: a load at `PLACEHOLDER + field` is one of that field, and the loader puts the running
 /// kernel's offset there. No structure of ours is that large, so nothing else looks like one.
 pub const PLACEHOLDER: usize = 0x7000;
+
+/// Where constants begin: a move of `CONSTANT + field` into a register is one of that field's value, likewise.
+pub const CONSTANT: u32 = 0x7600_0000;
 
 /// How a field's value is found in the kernel's BTF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,8 +144,7 @@ table! {
     has_reason = Setting, by: by::EVERY;
 }
 
-/// The table as the probes see it; index it with [`Field`].
-#[repr(C)]
+/// The table; index it with [`Field`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offsets(pub [u32; COUNT]);
 
@@ -161,8 +163,6 @@ pub struct Code {
 #[cfg(feature = "user")]
 mod user {
     #![expect(unsafe_code, reason = "aya::Pod promises that any bytes are a valid value")]
-    // SAFETY: integers only, no padding.
-    unsafe impl aya::Pod for super::Offsets {}
     // SAFETY: integers only, no padding.
     unsafe impl aya::Pod for super::Code {}
 }

@@ -11,7 +11,7 @@ use vnet_ebpf::{
     offsets::{ABSENT, Code},
 };
 
-use super::{Kernel, add, direct, lose, offset, probe, recv::recorded_queue, row, slots, xmit};
+use super::{Kernel, add, direct, increment, lose, offset, probe, recv::recorded_queue, row, slots, xmit};
 
 const NOEXIST: u64 = 1;
 
@@ -101,14 +101,6 @@ fn dropped<const CELL: usize>(slot: u32, reason: u32) {
             Some(n) => increment(n),
             None => lose(lost::DROP_REASON),
         }
-    }
-}
-
-#[inline(always)]
-fn increment(n: *mut u64) {
-    // SAFETY: a map value; the add is atomic because any CPU may drop.
-    unsafe {
-        core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(n, 1);
     }
 }
 

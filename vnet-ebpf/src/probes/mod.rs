@@ -9,15 +9,10 @@ use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::Array};
 use vnet_ebpf::{
     counter::{Direction, Row, lost},
     hist,
-    offsets::{ABSENT, COUNT, Offsets},
 };
 
 /// `BPF_F_MMAPABLE`: user space reads the map without system calls.
 const MMAPABLE: u32 = 1 << 10;
-
-/// See [`vnet_ebpf::offsets`].
-#[unsafe(no_mangle)]
-static OFFSETS: Offsets = Offsets([ABSENT; COUNT]);
 
 /// A bank of rows per possible CPU; user space sets the size.
 #[map]
@@ -27,16 +22,21 @@ static BANKS: Array<Row> = Array::with_max_entries(1, MMAPABLE);
 #[map]
 static LOST: Array<[u64; lost::CELLS]> = Array::with_max_entries(1, MMAPABLE);
 
-/// A value of the table of offsets; a constant to the verifier.
+/// A value of the table of offsets: a constant that the loader puts there, see [`vnet_ebpf::offsets::CONSTANT`].
 macro_rules! offset {
-    ($field:ident) => {
-        // SAFETY: in bounds by construction; volatile, because user space replaces the contents at load.
+    ($field:ident) => {{
+        let value: u64;
+        // SAFETY: sets a register.
         unsafe {
-            core::ptr::read_volatile(
-                &raw const $crate::probes::OFFSETS.0[vnet_ebpf::offsets::Field::$field as usize],
-            )
+            core::arch::asm!(
+                "{value} = {constant}",
+                value = out(reg) value,
+                constant = const vnet_ebpf::offsets::CONSTANT + vnet_ebpf::offsets::Field::$field as u32,
+                options(pure, nomem, nostack, preserves_flags),
+            );
         }
-    };
+        value as u32
+    }};
 }
 
 /// A field read directly through a pointer that the verifier knows the type of: one instruction.
@@ -133,6 +133,15 @@ fn count(row: *mut Row, direction: Direction, class: usize, len: u32, extra_segm
     }
 }
 
+/// Adds one where any CPU may.
+#[inline(always)]
+fn increment(n: *mut u64) {
+    // SAFETY: a map value; the add is atomic.
+    unsafe {
+        core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(n, 1);
+    }
+}
+
 /// Counts something that could not be counted properly.
 #[inline(always)]
 fn lose(cell: usize) {
@@ -147,9 +156,12 @@ fn lose(cell: usize) {
 /// `len` is the frame's. A frame of the Ethernet minimum or less is one segment, which spares small packets the read.
 #[inline(always)]
 fn extra_segments(skb: Kernel, len: u32) -> u32 {
-    if len <= hist::EDGES[0] {
-        return 0;
-    }
+    if len <= hist::EDGES[0] { 0 } else { gso_extra_segments(skb, len) }
+}
+
+/// Out of line, so that the path of small packets stays short.
+#[inline(never)]
+fn gso_extra_segments(skb: Kernel, len: u32) -> u32 {
     let head: Kernel = direct!(skb, skb_head: Kernel);
     let shared = head.wrapping_add(direct!(skb, skb_end: u32) as usize);
     match probe!(shared, shinfo_gso_size: u16) {

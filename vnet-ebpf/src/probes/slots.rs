@@ -1,6 +1,8 @@
 //! From a packet's device and queue to its slot: a cache, a hash behind it, and the claim of a free slot when a queue
 //! of a watched device is seen for the first time. The device is recognised here, so its first packet is counted.
 
+use core::cell::UnsafeCell;
+
 use aya_ebpf::{
     helpers::bpf_probe_read_kernel,
     macros::map,
@@ -12,7 +14,7 @@ use vnet_ebpf::{
     device::{CacheEntry, MAX_QUEUE, Meta, NO_SLOT, SlotKey, kind},
 };
 
-use super::{Kernel, MMAPABLE, direct, lose, offset, probe, store};
+use super::{Kernel, MMAPABLE, direct, increment, lose, offset, probe, store};
 
 const NOEXIST: u64 = 1;
 
@@ -74,10 +76,32 @@ impl Identity {
     }
 }
 
+/// Devices registered since the probes were attached, plus one; 0: nobody counts.
+#[unsafe(no_mangle)]
+static EPOCH: Epoch = Epoch(UnsafeCell::new(0));
+
+#[repr(transparent)]
+struct Epoch(UnsafeCell<u64>);
+
+// SAFETY: read and written whole, or added to atomically.
+unsafe impl Sync for Epoch {}
+
+/// A device is about to be registered: from now on an address in the cache may be another device's.
+#[inline(always)]
+pub(crate) fn registered() {
+    increment(EPOCH.0.get());
+}
+
+#[inline(always)]
+fn epoch() -> u64 {
+    // SAFETY: a word that only grows.
+    unsafe { core::ptr::read_volatile(EPOCH.0.get()) }
+}
+
 /// A number that stands for an address. The verifier forbids arithmetic on a pointer, but the distance of two is a
 /// number to it.
 #[inline(always)]
-fn number(dev: Kernel) -> u32 {
+fn number(dev: Kernel) -> u64 {
     let distance: u64;
     // SAFETY: arithmetic only.
     unsafe {
@@ -86,46 +110,50 @@ fn number(dev: Kernel) -> u32 {
             "{distance} -= {origin}",
             distance = out(reg) distance,
             dev = in(reg) dev as usize,
-            origin = in(reg) &raw const super::OFFSETS as usize,
+            origin = in(reg) EPOCH.0.get() as usize,
             options(pure, nomem, nostack, preserves_flags),
         );
     }
-    distance as u32
+    distance
 }
 
 /// The slot of a queue, [`NO_SLOT`] when nobody watches the device.
 #[inline(always)]
 pub(crate) fn find(ctx: &BtfTracePointContext, dev: Kernel, queue: u32) -> u32 {
-    let node: Kernel = direct!(dev, dev_kobj_sd: Kernel);
-    let tag = CacheEntry::tag(direct!(node, kernfs_id: u64), queue);
-    let net: u64 = direct!(dev, dev_net: u64);
-    let index = CacheEntry::index(number(dev), queue) & offset!(cache_mask);
-    match CACHE.get(index) {
-        Some(entry) if (entry.who ^ tag) <= u64::from(NO_SLOT) && entry.net == net => {
-            (entry.who ^ tag) as u32
+    let number = number(dev);
+    let index = CacheEntry::index(number, queue) & offset!(cache_mask);
+    if let Some(entry) = CACHE.get(index) {
+        let slot = entry.who ^ CacheEntry::tag(number);
+        if slot <= u64::from(NO_SLOT) && entry.net == direct!(dev, dev_net: u64) && entry.epoch == epoch() {
+            return slot as u32;
         }
-        _ => find_slowly(ctx, dev, queue, index),
     }
+    find_slowly(ctx, dev, queue)
 }
 
-/// Looks in the other entry, then in the hash, then claims a slot; and remembers it.
+/// Looks in both entries with the device's identity in hand, then in the hash, then claims a slot; and remembers it.
 #[inline(never)]
-fn find_slowly(ctx: &BtfTracePointContext, dev: Kernel, queue: u32, index: u32) -> u32 {
-    let id = Identity::of(dev);
-    let tag = CacheEntry::tag(id.instance, queue);
+fn find_slowly(ctx: &BtfTracePointContext, dev: Kernel, queue: u32) -> u32 {
+    let epoch = match epoch() {
+        0 => CacheEntry::NO_EPOCH,
+        epoch => epoch,
+    };
+    let (id, number) = (Identity::of(dev), number(dev));
     let net: u64 = direct!(dev, dev_net: u64);
-    let other = CacheEntry::other(index, offset!(cache_mask));
-    let mut place = index;
-    if let Some(entry) = CACHE.get(other) {
-        if (entry.who ^ tag) <= u64::from(NO_SLOT) && entry.net == net {
-            return (entry.who ^ tag) as u32;
+    let first = CacheEntry::index(number, queue) & offset!(cache_mask);
+    let other = CacheEntry::other(first, offset!(cache_mask));
+    let mut place = first;
+    for index in [other, first] {
+        if let Some(entry) = CACHE.get(index) {
+            let slot = entry.who ^ CacheEntry::tag(number);
+            let same = entry.net == net && entry.epoch == epoch && entry.instance == id.instance;
+            if slot <= u64::from(NO_SLOT) && same {
+                return slot as u32;
+            }
+            if entry.epoch != epoch {
+                place = index;
+            }
         }
-        if entry.who == 0 {
-            place = other;
-        }
-    }
-    if CACHE.get(index).is_some_and(|entry| entry.who == 0) {
-        place = index;
     }
     // SAFETY: the value is an integer that is never changed after it was inserted.
     let slot = match unsafe { SLOTS.get(id.key(queue)) } {
@@ -141,14 +169,16 @@ fn find_slowly(ctx: &BtfTracePointContext, dev: Kernel, queue: u32, index: u32) 
     if let Some(meta) = META.get_ptr_mut(slot) {
         // SAFETY: a map value; all writers write the same.
         let meta = unsafe { &mut *meta };
-        store!(meta.dev, u64::from(number(dev)));
+        store!(meta.dev, number);
     }
     if let Some(entry) = CACHE.get_ptr_mut(place) {
         // SAFETY: a map value; each word is written whole, see `CacheEntry`.
         let entry = unsafe { &mut *entry };
         store!(entry.who, 0);
         store!(entry.net, net);
-        store!(entry.who, tag | u64::from(slot));
+        store!(entry.epoch, epoch);
+        store!(entry.instance, id.instance);
+        store!(entry.who, CacheEntry::tag(number) | u64::from(slot));
     }
     slot
 }

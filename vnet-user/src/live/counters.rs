@@ -74,11 +74,15 @@ impl Counters {
         Self { names, coverage, ..Self::default() }
     }
 
-    /// Slots that probes claimed since the last call.
+    /// Slots that probes claimed since the last call, in the order in which their devices were made.
     pub(crate) fn claimed(&mut self, maps: &Maps) -> Vec<(usize, Meta)> {
         self.taken.resize(maps.meta.len(), false);
         let free = self.taken.iter().enumerate().filter(|(_, taken)| !**taken);
-        free.map(|(index, _)| (index, maps.meta.read(index))).filter(|(_, meta)| meta.ready == 1).collect()
+        let claimed =
+            free.map(|(index, _)| (index, maps.meta.read(index))).filter(|(_, meta)| meta.ready == 1);
+        let mut claimed: Vec<_> = claimed.collect();
+        claimed.sort_by_key(|(_, meta)| meta.instance);
+        claimed
     }
 
     /// Says whose a claimed slot is. `counting` is false for one that was claimed before counting began.
@@ -244,12 +248,11 @@ fn sum(maps: &Maps, slot: usize) -> Row {
 
 /// Clears what the probes' cache has of a slot.
 fn forget(maps: &Maps, meta: &Meta) {
-    let tag = CacheEntry::tag(meta.instance, meta.queue);
     let mask = u32::try_from(maps.cache.len() - 1).unwrap_or(u32::MAX);
-    let first = CacheEntry::index(u32::try_from(meta.dev).unwrap_or(0), meta.queue) & mask;
+    let first = CacheEntry::index(meta.dev, meta.queue) & mask;
     for index in [first, CacheEntry::other(first, mask)] {
         let index = index as usize;
-        if (maps.cache.read(index).who ^ tag) <= u64::from(NO_SLOT) {
+        if maps.cache.read(index).who ^ CacheEntry::tag(meta.dev) <= u64::from(NO_SLOT) {
             maps.cache.write(index, CacheEntry::default());
         }
     }

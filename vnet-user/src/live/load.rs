@@ -7,11 +7,11 @@ use anyhow::{Context, Result, bail};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, Queue},
-    programs::{BtfTracePoint, ProgramError},
+    programs::{BtfTracePoint, FEntry, ProgramError},
 };
 use vnet_ebpf::{
     counter::{DropKey, Pending, Row, lost},
-    device::{CacheEntry, Meta, NO_SLOT, SlotKey},
+    device::{CACHE_MIN, CacheEntry, Meta, NO_SLOT, SlotKey},
     offsets::{Code, Field, by},
 };
 
@@ -110,14 +110,13 @@ pub(crate) struct Maps {
 impl Loaded {
     /// Loads and attaches what this kernel allows, with room for `slots` queues.
     pub(crate) fn new(kernel: &mut Kernel, slots: u32, without: &[String]) -> Result<Self> {
-        let object = relocate::fields(&object()?, &kernel.offsets)?;
         let cpus = possible_cpus()?;
         let cache = cache_entries(slots);
         kernel.set(Field::slots, slots);
         kernel.set(Field::cache_mask, cache - 1);
+        let object = relocate::fields(&object()?, &kernel.offsets)?;
         let mut ebpf = EbpfLoader::new()
             .btf(None) // the object has no CO-RE relocations
-            .override_global("OFFSETS", &kernel.offsets, true)
             .map_max_entries("BANKS", slots.checked_mul(cpus).context("too many queues for this many CPUs")?)
             .map_max_entries("PENDING", cpus)
             .map_max_entries("LOST", cpus)
@@ -134,7 +133,7 @@ impl Loaded {
         let mut maps = Maps::take(&mut ebpf, slots as usize, cpus as usize, cache as usize)?;
         maps.reset(slots)?;
         let located = locate_tun(&mut ebpf)?;
-        let mut probes = Vec::new();
+        let mut probes = vec![watch_registrations(&mut ebpf, &btf, without)?];
         for (program, load) in PROGRAMS.iter().zip(loads) {
             let attached = load.and_then(|()| attach(&mut ebpf, program));
             probes.extend(
@@ -189,16 +188,21 @@ pub fn map_bytes(slots: u32, cpus: u32) -> u64 {
         + u64::from(cache_entries(slots)) * size_of::<CacheEntry>() as u64
 }
 
-/// Slots for a host that has `queues` now: an eighth more, and never so few that a growing host runs out soon.
-pub fn slots_for(queues: u32) -> u32 {
-    queues.saturating_add((queues / 16).max(224)).min(NO_SLOT)
+/// Slots for a host that has `queues` now and `cpus` possible CPUs: a sixteenth and 224 more, and as many as 48 MB of
+/// counters hold, up to 16384, so that guests that start later find room.
+pub fn slots_for(queues: u32, cpus: u32) -> u32 {
+    const BUDGET: u32 = 48_000_000;
+    let row = u32::try_from(size_of::<Row>()).unwrap_or(u32::MAX);
+    let affordable = (BUDGET / row / cpus.max(1)).min(16_384);
+    queues.saturating_add((queues / 16).max(224)).max(affordable).min(NO_SLOT)
 }
 
 fn cache_entries(slots: u32) -> u32 {
-    (slots * 4).next_power_of_two().max(1 << 14)
+    (slots * 4).next_power_of_two().max(CACHE_MIN)
 }
 
-fn possible_cpus() -> Result<u32> {
+/// CPUs that this kernel may ever have; a bank of counters is kept for each.
+pub(crate) fn possible_cpus() -> Result<u32> {
     let cpus = aya::util::nr_cpus();
     let cpus =
         cpus.map_err(|(path, error)| anyhow::Error::new(error).context(format!("cannot read {path}")))?;
@@ -249,6 +253,56 @@ fn summary(error: &ProgramError) -> String {
     let verdict =
         log.lines().rev().find(|line| !line.is_empty() && !noise.iter().any(|n| line.starts_with(n)));
     format!("{io_error}: {}", verdict.unwrap_or("(no message)"))
+}
+
+/// Ways to notice that the kernel registers a device, the cheapest first: program, what it is attached to.
+const REGISTRATIONS: [(&str, &str); 2] =
+    [("register", "fentry:register_netdevice"), ("notify", "tp_btf:notifier_run")];
+
+/// Has registrations of devices noticed, which lets the probes take an address for a device. Without it they read each
+/// device's identity, which costs more and tells as much.
+fn watch_registrations(ebpf: &mut Ebpf, btf: &Btf, without: &[String]) -> Result<Probe> {
+    let mut via = "kernfs_node.id";
+    let mut reason = None;
+    for (program, hook) in REGISTRATIONS {
+        match attach_registration(ebpf, program, hook, btf, without) {
+            Ok(()) => {
+                let bss = ebpf.map_mut(".bss").context("the object has no .bss: it is of another version")?;
+                let mut epoch: Array<_, u64> = Array::try_from(bss)?;
+                epoch.set(0, 1, 0).context("the count of devices cannot be started")?;
+                (via, reason) = (hook, None);
+                break;
+            }
+            Err(error) => reason = Some(format!("a packet costs more: {hook} cannot be watched: {error:#}")),
+        }
+    }
+    let (signal, via) = ("devices".to_owned(), via.to_owned());
+    Ok(Probe { signal, via, state: Known::Exact, reason, runs: None, run_ns: None })
+}
+
+fn attach_registration(
+    ebpf: &mut Ebpf,
+    program: &str,
+    hook: &str,
+    btf: &Btf,
+    without: &[String],
+) -> Result<()> {
+    let (kind, target) = hook.split_once(':').unwrap_or_default();
+    if without.iter().any(|absent| absent == target) {
+        bail!("{target} is left out");
+    }
+    let program =
+        ebpf.program_mut(program).context("the object has no such program: it is of another version")?;
+    if kind == "fentry" {
+        let program: &mut FEntry = program.try_into()?;
+        program.load(target, btf)?;
+        program.attach()?;
+    } else {
+        let program: &mut BtfTracePoint = program.try_into()?;
+        program.load(target, btf)?;
+        program.attach()?;
+    }
+    Ok(())
 }
 
 fn attach(ebpf: &mut Ebpf, program: &Program) -> Result<()> {

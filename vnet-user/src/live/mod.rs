@@ -27,7 +27,7 @@ use self::{
     counters::{Counters, Coverage, Covered},
     inventory::Inventory,
     kernel::Kernel,
-    load::Loaded,
+    load::{Loaded, possible_cpus},
 };
 use crate::{
     filter::Filter,
@@ -83,7 +83,11 @@ impl Live {
         let mut kernel = Kernel::read(&options.without)?;
         let mut inventory = Inventory::start()?;
         let devices = inventory.topology().devices;
-        let loaded = Loaded::new(&mut kernel, slots_for(devices.iter().map(queues).sum()), &options.without)?;
+        let loaded = Loaded::new(
+            &mut kernel,
+            slots_for(devices.iter().map(queues).sum(), possible_cpus()?),
+            &options.without,
+        )?;
         let began = Instant::now();
         let mut counters = Counters::new(coverage(&loaded.probes), &kernel.reasons);
         bind(&mut counters, &mut inventory, &loaded, false)?;
@@ -270,6 +274,6 @@ impl Attached {
     /// As [`Live::start`].
     pub fn new() -> Result<Self> {
         let mut kernel = Kernel::read(&[])?;
-        Ok(Self { _loaded: Loaded::new(&mut kernel, slots_for(0), &[])? })
+        Ok(Self { _loaded: Loaded::new(&mut kernel, slots_for(0, possible_cpus()?), &[])? })
     }
 }

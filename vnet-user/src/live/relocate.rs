@@ -1,14 +1,18 @@
-//! Puts the running kernel's field offsets into the object's loads.
+//! Puts what is known of the running kernel into the object's instructions.
 //!
-//! Rust emits no CO-RE relocations, so the probes load each field at a placeholder offset; here it becomes the real one.
-//! A field costs one instruction that way, and the verifier checks it against BTF like any other.
+//! Rust emits no CO-RE relocations, so the probes load each field at a placeholder offset and move each value as a
+//! placeholder constant; here both become the real ones. A field costs one instruction that way, the verifier checks it
+//! against BTF like any other, and it drops the branches that a constant decides.
 
 use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection, SectionKind};
-use vnet_ebpf::offsets::{ABSENT, COUNT, Offsets, PLACEHOLDER};
+use vnet_ebpf::offsets::{ABSENT, CONSTANT, Offsets, PLACEHOLDER};
 
 /// `BPF_LDX | BPF_MEM`, without the size bits.
 const LOAD: u8 = 0x61;
+
+/// `BPF_ALU64 | BPF_MOV | BPF_K`.
+const MOVE: u8 = 0xb7;
 
 /// Bits of an opcode that say the size of a load.
 const SIZE: u8 = 0x18;
@@ -33,26 +37,36 @@ pub(crate) fn fields(elf: &[u8], offsets: &Offsets) -> Result<Vec<u8>> {
 }
 
 fn replace(instruction: &mut [u8], offsets: &Offsets) -> Result<()> {
-    let offset = usize::from(u16::from_le_bytes([instruction[2], instruction[3]]));
-    if instruction[0] & !SIZE != LOAD || !(PLACEHOLDER..PLACEHOLDER + COUNT).contains(&offset) {
+    let operand = i32::from_le_bytes([instruction[4], instruction[5], instruction[6], instruction[7]]);
+    if instruction[0] == MOVE
+        && let Some(value) = value(offsets, operand.cast_unsigned().checked_sub(CONSTANT))
+    {
+        instruction[4..8].copy_from_slice(&value.to_le_bytes());
         return Ok(());
     }
-    let value = offsets.0[offset - PLACEHOLDER];
-    if value == ABSENT {
-        return Ok(());
+    let offset = u32::from(u16::from_le_bytes([instruction[2], instruction[3]]));
+    let placeholder = offset.checked_sub(u32::try_from(PLACEHOLDER)?);
+    if instruction[0] & !SIZE == LOAD
+        && let Some(value) = value(offsets, placeholder)
+        && value != ABSENT
+    {
+        let Ok(value) = i16::try_from(value) else {
+            bail!("a field lies {value} bytes into its structure, beyond what a load can reach");
+        };
+        instruction[2..4].copy_from_slice(&value.to_le_bytes());
     }
-    let Ok(value) = i16::try_from(value) else {
-        bail!(
-            "field {} of the table lies {value} bytes into its structure, beyond what a load can reach",
-            offset - PLACEHOLDER
-        )
-    };
-    instruction[2..4].copy_from_slice(&value.to_le_bytes());
     Ok(())
+}
+
+/// The value behind a placeholder, if it is one.
+fn value(offsets: &Offsets, index: Option<u32>) -> Option<u32> {
+    index.and_then(|index| offsets.0.get(usize::try_from(index).ok()?).copied())
 }
 
 #[cfg(test)]
 mod tests {
+    use vnet_ebpf::offsets::COUNT;
+
     use super::*;
 
     fn patched(mut instruction: [u8; 8], value: u32) -> Result<[u8; 8]> {
@@ -67,6 +81,13 @@ mod tests {
     #[test]
     fn a_placeholder_becomes_the_offset() {
         assert_eq!(patched(LOAD_FIELD_2, 0x1234).unwrap()[2..4], [0x34, 0x12]);
+    }
+
+    #[test]
+    fn a_constant_becomes_the_value() {
+        let move_2 = [0xb7, 0x01, 0, 0, 0x02, 0, 0, 0x76];
+        assert_eq!(patched(move_2, 0x0102_0304).unwrap()[4..8], [4, 3, 2, 1]);
+        assert_eq!(patched(move_2, ABSENT).unwrap()[4..8], [0xff; 4]);
     }
 
     #[test]
