@@ -14,7 +14,7 @@ use vnet_driver::{
 use super::{
     initramfs::Initramfs,
     kernel::{self, Kernel},
-    vm::{Machine, Qemu, Vm},
+    vm::{MAC, Machine, Qemu, Vm},
 };
 use crate::{build, command, paths, progress};
 
@@ -111,11 +111,12 @@ fn drive(qemu: &Qemu, kernel: &Kernel, initramfs: &Path, console: &Path) -> Resu
                 31 => Frame::gso(Gso::Tcp4, 54 + 20_000, 1448).flow(flow),
                 n => Frame::udp(60 + n * 40, flow),
             };
-            sender.send(&frame)?;
+            sender.send(&frame.to_address(MAC))?;
             injected += 1;
         }
         vm.say(&format!("injected {ROUND}"))?;
-        vm.expect("arrived")?;
+        let arrived = vm.expect("arrived")?;
+        ensure!(arrived == format!("{injected} of {injected}"), "of what the host sent arrived {arrived}");
     }
     vm.say("end")?;
     let mut outcome = Outcome { source: vm.expect("source")?, sent, injected, rows: Vec::new() };

@@ -15,6 +15,9 @@ use vnet_driver::netns::Netns;
 
 use super::packages::{self, Packages, Wanted};
 
+/// Address of a machine's NIC; QEMU passes on only what is for it.
+pub(crate) const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
+
 /// How long the machine may be silent.
 const PATIENCE: Duration = Duration::from_mins(3);
 
