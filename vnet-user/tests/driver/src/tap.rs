@@ -8,9 +8,11 @@ use std::{
         unix::fs::OpenOptionsExt,
     },
     sync::atomic::{AtomicBool, AtomicU16, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::{
     bpf::Program,
@@ -55,7 +57,7 @@ impl Config {
     }
 }
 
-/// A tap that exists as long as this does.
+/// A tap; removed when dropped.
 #[derive(Debug)]
 pub struct Tap {
     /// Its namespace.
@@ -91,6 +93,19 @@ impl Tap {
         }
         links.up(ifindex)?;
         Ok(Self { netns: netns.clone(), ifindex, generation: 0, files })
+    }
+
+    /// Ends as a guest's monitor does: its files are closed, and the device goes with the last.
+    pub fn close(mut self) -> Result<()> {
+        self.files.clear();
+        let links = Links::open(&self.netns)?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        // A process that some other thread starts holds copies of the files until it is itself.
+        while links.stats(self.ifindex).is_ok() {
+            ensure!(Instant::now() < deadline, "the tap outlives its files");
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Queue files, in the order they were opened.
@@ -154,6 +169,13 @@ impl Tap {
     fn set_program(&self, which: TunInt, program: Option<&Program>) -> io::Result<()> {
         let fd = program.map_or(-1, |p| p.as_fd().as_raw_fd());
         sys::set_int(self.files[0].file.as_fd(), which, fd)
+    }
+}
+
+impl Drop for Tap {
+    /// Removes the device at once, whoever else holds copies of its files for a moment.
+    fn drop(&mut self) {
+        let _gone_already = Links::open(&self.netns).and_then(|links| links.delete(self.ifindex));
     }
 }
 

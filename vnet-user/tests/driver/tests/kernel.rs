@@ -141,7 +141,7 @@ fn a_chosen_index_a_new_name_and_a_second_life() -> Result<()> {
     links.down(77)?;
     links.rename(77, "other")?;
     assert_eq!(links.index("other")?, 77);
-    drop(tap);
+    tap.close()?;
     assert!(links.index("other").is_err(), "a tap goes with its last file");
     assert_eq!(Tap::new(&netns, &config)?.ifindex, 77);
     Ok(())
