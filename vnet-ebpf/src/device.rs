@@ -99,6 +99,7 @@ impl CacheEntry {
 
     /// Index of the first of the two entries where a queue can be, before it is masked.
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the low half spreads devices well enough")]
     pub const fn index(dev: u64, queue: u32) -> u32 {
         (((dev >> 6) as u32).wrapping_mul(0x9e37_79b9) >> 12).wrapping_add(queue)
     }
