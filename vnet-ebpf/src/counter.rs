@@ -71,18 +71,19 @@ pub struct DropKey {
     pub reason: u16,
 }
 
-/// A packet handed to the device that may yet be refused.
+/// The packet that a CPU handed to a device last, which the device may yet refuse.
 ///
-/// The device refuses it on the same CPU before this CPU hands over another, so it is counted when the next one comes,
-/// or by a reader that finds the same `seq` some time later. That keeps counts from ever going back.
-#[repr(C)]
+/// It is counted already. A refusal comes on the same CPU before that CPU hands over another packet, and takes it out of
+/// its row again. A reader therefore leaves it out as long as it is fresh, so that no count ever goes back, and reads a
+/// row between two equal, even values of `seq`, so that row and packet belong together.
+#[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pending {
-    /// Packets handed over on this CPU; written last.
+    /// Odd while this and the row change; two more for each change.
     pub seq: u64,
-    /// Address of the packet, to recognise it when it is dropped.
+    /// Address of the packet, to recognise it when it is refused; 0: it was.
     pub skb: u64,
-    /// Slot of its queue, or [`crate::device::NO_SLOT`] when there is nothing to count.
+    /// Slot of its queue.
     pub slot: u32,
     /// Its size class.
     pub class: u32,

@@ -8,7 +8,7 @@ use vnet_ebpf::{
     offsets::ABSENT,
 };
 
-use super::{Kernel, MMAPABLE, count, cpu, direct, extra_segments, offset, row, slots, store};
+use super::{Kernel, MMAPABLE, add, count, cpu, direct, extra_segments, offset, row, slots, store};
 
 /// `VLAN_HLEN`: a tag beside the packet is written into the frame that the guest is given.
 const VLAN_HEADER: u32 = 4;
@@ -17,7 +17,7 @@ const VLAN_HEADER: u32 = 4;
 #[map]
 static PENDING: Array<Pending> = Array::with_max_entries(1, MMAPABLE);
 
-/// Counts the packet before this one, which was not refused, and remembers this one.
+/// Counts it, and remembers it in case the device refuses it.
 #[inline(always)]
 pub(crate) fn packet(ctx: &BtfTracePointContext, skb: Kernel, dev: Kernel) {
     let slot = slots::find(ctx, dev, u32::from(direct!(skb, skb_queue_mapping: u16)));
@@ -25,24 +25,20 @@ pub(crate) fn packet(ctx: &BtfTracePointContext, skb: Kernel, dev: Kernel) {
         return;
     }
     let len = direct!(skb, skb_len: u32) + vlan(skb);
-    let extra = extra_segments(skb, len);
+    let (class, extra) = (hist::class(len), extra_segments(skb, len));
     let Some(pending) = PENDING.get_ptr_mut(cpu()) else { return };
-    // SAFETY: this CPU alone writes it. `slot` is empty while the row changes, so that a reader never adds a packet to
-    // a row that has it already.
+    let Some(row) = row(slot) else { return };
+    // SAFETY: this CPU alone writes it.
     let pending = unsafe { &mut *pending };
-    let before = pending.slot;
-    if before != NO_SLOT {
-        store!(pending.slot, NO_SLOT);
-        if let Some(row) = row(before) {
-            count(row, XMIT, pending.class as usize, pending.len, pending.extra_segments);
-        }
-    }
+    let seq = pending.seq;
+    store!(pending.seq, seq + 1);
+    count(row, XMIT, class, len, extra);
     store!(pending.skb, skb as u64);
-    store!(pending.class, hist::class(len) as u32);
+    store!(pending.slot, slot);
+    store!(pending.class, class as u32);
     store!(pending.len, len);
     store!(pending.extra_segments, extra);
-    store!(pending.seq, pending.seq + 1);
-    store!(pending.slot, slot);
+    store!(pending.seq, seq + 2);
 }
 
 /// Bytes of a VLAN tag that travels beside the packet.
@@ -58,14 +54,23 @@ fn vlan(skb: Kernel) -> u32 {
     if tagged { VLAN_HEADER } else { 0 }
 }
 
-/// Forgets the packet that was handed over last, if it is this one: the device refused it.
+/// Takes the packet that was handed over last out of its row, if it is this one: the device refused it.
 #[inline(always)]
 pub(crate) fn refuse(skb: Kernel) {
-    if let Some(pending) = PENDING.get_ptr_mut(cpu()) {
-        // SAFETY: as above.
-        let pending = unsafe { &mut *pending };
-        if pending.skb == skb as u64 {
-            store!(pending.slot, NO_SLOT);
-        }
+    let Some(pending) = PENDING.get_ptr_mut(cpu()) else { return };
+    // SAFETY: this CPU alone writes it.
+    let pending = unsafe { &mut *pending };
+    if pending.skb != skb as u64 {
+        return;
     }
+    let seq = pending.seq;
+    store!(pending.seq, seq + 1);
+    if let Some(row) = row(pending.slot) {
+        let class = pending.class as usize & (hist::CLASSES - 1);
+        add(row, XMIT.size(class), 1_u64.wrapping_neg());
+        add(row, XMIT.bytes(), u64::from(pending.len).wrapping_neg());
+        add(row, XMIT.extra_segments(), u64::from(pending.extra_segments).wrapping_neg());
+    }
+    store!(pending.skb, 0);
+    store!(pending.seq, seq + 2);
 }

@@ -58,8 +58,8 @@ pub(crate) struct Counters {
     slots: Vec<Slot>,
     /// Slots that `slots` has, to find new ones quickly.
     taken: Vec<bool>,
-    /// The last packet of each CPU, as found by the read before.
-    pending: Vec<Pending>,
+    /// How often each CPU had handed over a packet at the read before.
+    handed_over: Vec<u64>,
     reasons: HashMap<(u32, u16), Reasons>,
     /// Counts of released slots, which a later slot of the same queue goes on from.
     released: HashMap<QueueKey, QueueCounts>,
@@ -88,17 +88,17 @@ impl Counters {
     /// Says whose a claimed slot is. `counting` is false for one that was claimed before counting began.
     pub(crate) fn bind(&mut self, maps: &Maps, index: usize, meta: Meta, key: QueueKey, counting: bool) {
         self.taken[index] = true;
-        let base = if counting { [0; ROW] } else { sum(maps, index) };
+        let base = if counting { [0; ROW] } else { sum(maps, index, None) };
         self.slots.push(Slot { index, meta, key, base, told: [0; ROW], fresh: true, gone: None });
     }
 
     /// Counts of queues that changed since the last read, sorted by key.
     ///
-    /// Call it at least 20 ms after the one before: a packet that was handed over before and has not been refused since
-    /// is then known to be accepted.
+    /// Call it at least 20 ms after the one before: a packet that was the last of its CPU then and still is was accepted.
     pub(crate) fn read(&mut self, maps: &Maps) -> Vec<(QueueKey, QueueCounts)> {
-        let mut rows: Vec<Row> = self.slots.iter().map(|slot| sum(maps, slot.index)).collect();
-        self.settle(maps, &mut rows);
+        let now = (0..maps.pending.len()).map(|cpu| maps.pending.read(cpu).seq).collect();
+        let before = std::mem::replace(&mut self.handed_over, now);
+        let mut rows: Vec<Row> = self.slots.iter().map(|slot| sum(maps, slot.index, Some(&before))).collect();
         let mut dropping = false;
         for (slot, row) in self.slots.iter().zip(&mut rows) {
             for (cell, base) in row.iter_mut().zip(slot.base) {
@@ -123,23 +123,6 @@ impl Counters {
             }
         }
         changed.into_iter().collect()
-    }
-
-    /// Adds the packet that each CPU handed over last to its row, if it was there at the read before too.
-    fn settle(&mut self, maps: &Maps, rows: &mut [Row]) {
-        let now: Vec<Pending> = (0..maps.pending.len()).map(|cpu| maps.pending.read(cpu)).collect();
-        for (pending, before) in now.iter().zip(&self.pending) {
-            if pending.slot == NO_SLOT || pending != before {
-                continue;
-            }
-            let slot = self.slots.iter().position(|slot| slot.index == pending.slot as usize);
-            if let Some(row) = slot.and_then(|slot| rows.get_mut(slot)) {
-                row[XMIT.size(pending.class as usize % CLASSES)] += 1;
-                row[XMIT.bytes()] += u64::from(pending.len);
-                row[XMIT.extra_segments()] += u64::from(pending.extra_segments);
-            }
-        }
-        self.pending = now;
     }
 
     fn read_reasons(&mut self, maps: &Maps) {
@@ -236,14 +219,48 @@ pub(crate) fn lost(maps: &Maps) -> [u64; lost::CELLS] {
 }
 
 /// A slot's row, summed over the banks.
-fn sum(maps: &Maps, slot: usize) -> Row {
-    let mut all = [0; ROW];
-    for index in (slot..maps.banks.len()).step_by(maps.meta.len()) {
-        for (sum, cell) in all.iter_mut().zip(maps.banks.read(index)) {
-            *sum = u64::wrapping_add(*sum, cell);
+///
+/// With `before`, how often each CPU had handed over a packet some time ago, it is without the last packet of each CPU that
+/// has done so since: that one may yet be refused.
+fn sum(maps: &Maps, slot: usize, before: Option<&[u64]>) -> Row {
+    let mut all = [0_u64; ROW];
+    for cpu in 0..maps.pending.len() {
+        let (row, last) = read_row(maps, cpu, slot);
+        for (sum, cell) in all.iter_mut().zip(row) {
+            *sum = sum.wrapping_add(cell);
+        }
+        let fresh = before.is_some_and(|before| before.get(cpu) != Some(&last.seq));
+        if fresh && last.skb != 0 && last.slot as usize == slot {
+            for (cell, n) in [
+                (XMIT.size(last.class as usize % CLASSES), 1),
+                (XMIT.bytes(), u64::from(last.len)),
+                (XMIT.extra_segments(), u64::from(last.extra_segments)),
+            ] {
+                all[cell] = all[cell].wrapping_sub(n);
+            }
         }
     }
     all
+}
+
+/// The row of a slot on a CPU and the packet that this CPU handed over last, which the row includes.
+///
+/// A change takes some 20 ns, so a few tries are enough, unless the CPU is halted within one: then what is there is taken.
+fn read_row(maps: &Maps, cpu: usize, slot: usize) -> (Row, Pending) {
+    const TRIES: usize = 10_000;
+    let index = cpu * maps.meta.len() + slot;
+    let mut last = maps.pending.read(cpu);
+    let mut row = maps.banks.read(index);
+    for _ in 0..TRIES {
+        let after = maps.pending.read(cpu);
+        if after == last && last.seq.is_multiple_of(2) {
+            break;
+        }
+        std::hint::spin_loop();
+        last = after;
+        row = maps.banks.read(index);
+    }
+    (row, last)
 }
 
 /// Clears what the probes' cache has of a slot.

@@ -167,9 +167,6 @@ impl Maps {
         for slot in 0..slots {
             self.free.push(slot, 0).context("the list of free slots cannot be filled")?;
         }
-        for cpu in 0..self.pending.len() {
-            self.pending.write(cpu, Pending { slot: NO_SLOT, ..Pending::default() });
-        }
         Ok(())
     }
 
