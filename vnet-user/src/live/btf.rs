@@ -17,6 +17,9 @@ pub enum BtfError {
     /// No member of that name.
     #[error("this kernel's struct {0} has no field {1}")]
     NoMember(String, String),
+    /// No enumerator of that name.
+    #[error("this kernel's BTF has no enumerator {0}")]
+    NoEnumerator(String),
     /// Several types of one name that differ in what was asked.
     #[error("this kernel's BTF has several struct {0} that disagree on {1}")]
     Ambiguous(String, String),

@@ -1,10 +1,11 @@
 //! What the probes must know of the running kernel, looked up in its BTF: see [`vnet_ebpf::offsets`].
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, path::Path};
 
+use anyhow::{Context as _, Result, anyhow};
 use vnet_ebpf::offsets::{ABSENT, COUNT, FIELDS, Field, Lookup, Offsets};
 
-use super::btf::{Btf, BtfError, Kind};
+use super::btf::{Btf, BtfError};
 
 /// Where the kernel shows its type information.
 const BTF_DIR: &str = "/sys/kernel/btf";
@@ -24,16 +25,28 @@ pub(crate) struct Kernel {
 impl Kernel {
     /// Reads the running kernel. `without` names fields and tracepoints that are treated as absent: for tests of what
     /// happens on kernels that lack them.
-    pub(crate) fn read(without: &[String]) -> anyhow::Result<Self> {
-        let vmlinux = fs::read(format!("{BTF_DIR}/vmlinux")).map_err(|error| {
-            anyhow::anyhow!(
-                "this kernel has no type information ({BTF_DIR}/vmlinux: {error}), so nothing can be measured: \
-                 boot one built with CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels are"
+    pub(crate) fn read(without: &[String]) -> Result<Self> {
+        Self::read_in(Path::new(BTF_DIR), without)
+    }
+
+    fn read_in(folder: &Path, without: &[String]) -> Result<Self> {
+        let path = folder.join("vmlinux");
+        let vmlinux = fs::read(&path).map_err(|error| {
+            anyhow!(
+                "this kernel has no type information ({}: {error}), so nothing can be measured: boot one built with \
+                 CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels are",
+                path.display()
             )
         })?;
-        let tun = fs::read(format!("{BTF_DIR}/tun")).ok();
-        let parts: Vec<&[u8]> = std::iter::once(vmlinux.as_slice()).chain(tun.as_deref()).collect();
-        Ok(Self::from_btf(Btf::parse(&parts)?, without))
+        // A module that does not speak the kernel's format costs only what is looked up in it.
+        let tun = fs::read(folder.join("tun")).ok().and_then(|tun| Btf::parse(&[&vmlinux, &tun]).ok());
+        let btf = match tun {
+            Some(btf) => btf,
+            None => Btf::parse(&[&vmlinux]).with_context(|| {
+                format!("the kernel's type information cannot be understood ({})", path.display())
+            })?,
+        };
+        Ok(Self::from_btf(btf, without))
     }
 
     fn from_btf(btf: Btf, without: &[String]) -> Self {
@@ -41,7 +54,7 @@ impl Kernel {
         let mut missing = Vec::new();
         for (field, name, lookup, _) in FIELDS {
             let value = if without.iter().any(|absent| absent == name) {
-                Err(BtfError::NoMember("(left out)".to_owned(), (*name).to_owned()))
+                left_out(*lookup)
             } else {
                 look_up(&btf, *lookup)
             };
@@ -63,6 +76,12 @@ impl Kernel {
     /// Sets one of the table's settings.
     pub(crate) fn set(&mut self, field: Field, value: u32) {
         self.offsets.0[field as usize] = value;
+    }
+
+    /// Gives a field the value of another.
+    #[cfg(test)]
+    pub(crate) fn stand_in(&mut self, field: Field, lookup: Lookup) {
+        self.set(field, look_up(&self.btf, lookup).expect("this kernel has it"));
     }
 
     /// Why a program of the set `by` can't work here: the first field that it needs and the kernel lacks.
@@ -90,8 +109,64 @@ fn look_up(btf: &Btf, lookup: Lookup) -> Result<u32, BtfError> {
             .mask()
             .ok_or_else(|| BtfError::NoMember(structure.to_owned(), format!("{path} as a bit-field"))),
         Lookup::Enumerator(name) => {
-            btf.enumerator(name).ok_or_else(|| BtfError::NoType(Kind::Enum, name.to_owned()))
+            btf.enumerator(name).ok_or_else(|| BtfError::NoEnumerator(name.to_owned()))
         }
         Lookup::Setting => Ok(0),
+    }
+}
+
+/// What a kernel without it would answer.
+fn left_out(lookup: Lookup) -> Result<u32, BtfError> {
+    match lookup {
+        Lookup::Offset(structure, path) | Lookup::Mask(structure, path) => {
+            Err(BtfError::NoMember(structure.to_owned(), path.to_owned()))
+        }
+        Lookup::Enumerator(name) => Err(BtfError::NoEnumerator(name.to_owned())),
+        Lookup::Setting => Ok(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_without_type_information_is_told_in_one_sentence() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = || format!("{:#}", Kernel::read_in(folder.path(), &[]).unwrap_err());
+        assert!(told().starts_with("this kernel has no type information ("), "{}", told());
+        assert!(told().contains("No such file") && told().contains("CONFIG_DEBUG_INFO_BTF=y"), "{}", told());
+        fs::create_dir(folder.path().join("vmlinux")).unwrap(); // as unreadable as can be, for root too
+        assert!(told().contains("Is a directory"), "{}", told());
+        fs::remove_dir(folder.path().join("vmlinux")).unwrap();
+        for bytes in [&b""[..], b"no BTF at all", b"\x9f\xeb\x01\0\x18\0\0\0\0\0"] {
+            fs::write(folder.path().join("vmlinux"), bytes).unwrap();
+            assert!(told().starts_with("the kernel's type information cannot be understood ("), "{}", told());
+            assert_eq!(told().lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_module_that_cannot_be_understood_costs_only_its_own() {
+        let Ok(vmlinux) = fs::read(format!("{BTF_DIR}/vmlinux")) else {
+            println!("skipped: this kernel has no BTF ({BTF_DIR}/vmlinux)");
+            return;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("vmlinux"), vmlinux).unwrap();
+        fs::write(folder.path().join("tun"), b"no BTF at all").unwrap();
+        let kernel = Kernel::read_in(folder.path(), &[]).unwrap();
+        assert!(kernel.why_not(Field::skb_len).is_none());
+    }
+
+    #[test]
+    fn a_field_left_out_is_told_by_structure_and_field() {
+        let Ok(kernel) = Kernel::read(&["skb_len".to_owned(), "gso_tcpv4".to_owned()]) else {
+            println!("skipped: this kernel has no BTF ({BTF_DIR}/vmlinux)");
+            return;
+        };
+        let told = |field| kernel.why_not(field).unwrap().to_string();
+        assert_eq!(told(Field::skb_len), "this kernel's struct sk_buff has no field len");
+        assert_eq!(told(Field::gso_tcpv4), "this kernel's BTF has no enumerator SKB_GSO_TCPV4");
     }
 }

@@ -132,8 +132,9 @@ impl Loaded {
             PROGRAMS.iter().map(|program| load(&mut ebpf, program, kernel, &btf, without)).collect();
         let mut maps = Maps::take(&mut ebpf, slots as usize, cpus as usize, cache as usize)?;
         maps.reset(slots)?;
-        let located = locate_tun(&mut ebpf)?;
-        let mut probes = vec![watch_registrations(&mut ebpf, &btf, without)?];
+        let located = locate_tun(&mut ebpf, without)?;
+        let registrations = watch_registrations(&mut ebpf, &btf, without)?;
+        let mut probes = Vec::new();
         for (program, load) in PROGRAMS.iter().zip(loads) {
             let attached = load.and_then(|()| attach(&mut ebpf, program));
             probes.extend(
@@ -145,6 +146,7 @@ impl Loaded {
             let reason = probes.into_iter().find_map(|probe| probe.reason).unwrap_or_default();
             bail!("no probe can be attached here: {reason}");
         }
+        probes.insert(0, registrations);
         Ok(Self { _ebpf: ebpf, probes, maps })
     }
 }
@@ -216,8 +218,8 @@ fn share<T: Plain>(ebpf: &mut Ebpf, name: &str, len: usize) -> Result<Shared<T>>
 }
 
 /// Tells the probes where the tap driver is.
-fn locate_tun(ebpf: &mut Ebpf) -> Result<Result<(), SymbolError>> {
-    let code = match symbols::code() {
+fn locate_tun(ebpf: &mut Ebpf, without: &[String]) -> Result<Result<(), SymbolError>> {
+    let code = match symbols::code(without) {
         Ok(code) => code,
         Err(error) => return Ok(Err(error)),
     };
@@ -374,3 +376,6 @@ pub fn object() -> Result<Cow<'static, [u8]>> {
         None => Ok(Cow::Borrowed(EMBEDDED)),
     }
 }
+
+#[cfg(test)]
+mod shapes;

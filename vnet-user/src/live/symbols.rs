@@ -24,8 +24,11 @@ pub(crate) enum SymbolError {
     Absent,
 }
 
-/// Reads the running kernel's symbols.
-pub(crate) fn code() -> Result<Code, SymbolError> {
+/// Reads the running kernel's symbols; `without` may name `kallsyms`, which are then hidden.
+pub(crate) fn code(without: &[String]) -> Result<Code, SymbolError> {
+    if without.iter().any(|absent| absent == "kallsyms") {
+        return Err(SymbolError::Hidden);
+    }
     find(&fs::read_to_string("/proc/kallsyms")?)
 }
 

@@ -1,0 +1,159 @@
+//! Every shape that the programs take on kernels that lack something, loaded into the running kernel.
+
+use vnet_ebpf::offsets::{ABSENT, FIELDS, Lookup};
+
+use super::*;
+use crate::live::{prereq, slots_for};
+
+/// Signals through a drop program that cannot work without the sender of a packet.
+const SENDER: [&str; 4] = ["tun_file_sk", "tun_file_tun", "tun_file_queue_index", "tun_dev"];
+
+/// Says why these tests cannot run here, if so.
+fn skipped() -> bool {
+    let fatal = prereq::check().into_iter().find(|problem| problem.fatal).map(|problem| problem.sentence);
+    let why = fatal.or_else(|| object().err().map(|error| format!("{error:#}")));
+    if let Some(why) = &why {
+        println!("skipped: {why}");
+    }
+    why.is_some()
+}
+
+/// Loads and attaches everything on a kernel without these.
+fn without(absent: &[&str]) -> Result<Loaded> {
+    let absent: Vec<String> = absent.iter().map(|name| (*name).to_owned()).collect();
+    Loaded::new(&mut Kernel::read(&absent)?, slots_for(0), &absent)
+}
+
+fn probe<'a>(loaded: &'a Loaded, signal: &str) -> &'a Probe {
+    let found = loaded.probes.iter().find(|probe| probe.signal == signal);
+    found.unwrap_or_else(|| panic!("no signal {signal}"))
+}
+
+/// Fails unless exactly the signals of `lost` programs are unavailable, each for a reason that has all of `words`.
+#[track_caller]
+fn assert_lost(loaded: &Loaded, lost: impl Fn(&Program) -> bool, words: &[&str]) {
+    for program in PROGRAMS {
+        for signal in program.signals {
+            let Probe { state, reason, .. } = probe(loaded, signal);
+            if lost(program) {
+                assert_eq!(*state, Known::Unavailable, "{words:?}: {signal}");
+                let reason = reason.as_deref().unwrap_or_default();
+                assert!(words.iter().all(|word| reason.contains(word)), "{words:?}: {signal}: {reason}");
+            } else {
+                assert_ne!(*state, Known::Unavailable, "{words:?}: {signal}: {reason:?}");
+            }
+        }
+    }
+}
+
+/// What names a field to an operator.
+fn words(lookup: Lookup) -> Option<Vec<&'static str>> {
+    match lookup {
+        Lookup::Offset(structure, path) | Lookup::Mask(structure, path) => Some(vec![structure, path]),
+        Lookup::Enumerator(name) => Some(vec![name]),
+        Lookup::Setting => None,
+    }
+}
+
+#[test]
+#[expect(clippy::used_underscore_binding, reason = "to the program, it is held and not used")]
+fn every_program_loads_here() {
+    if skipped() {
+        return;
+    }
+    let loaded = without(&[]).unwrap();
+    for (name, program) in loaded._ebpf.programs() {
+        // Those that were only candidates are not loaded.
+        let Ok(info) = program.info() else { continue };
+        let verified = info.verified_instruction_count().map_or_else(|| "?".to_owned(), |n| n.to_string());
+        println!("{name}: {verified} instructions verified, {} bytes", info.size_translated().unwrap_or(0));
+    }
+    assert_lost(&loaded, |_| false, &["nothing is left out"]);
+}
+
+#[test]
+fn a_tracepoint_less_costs_its_own_signals() {
+    if skipped() {
+        return;
+    }
+    for absent in PROGRAMS {
+        let loaded = without(&[absent.tracepoint]).unwrap();
+        assert_lost(
+            &loaded,
+            |program| program.name == absent.name,
+            &["this kernel has no tracepoint", absent.tracepoint],
+        );
+    }
+}
+
+#[test]
+fn without_any_tracepoint_it_does_not_start() {
+    if skipped() {
+        return;
+    }
+    let all: Vec<_> = PROGRAMS.iter().map(|program| program.tracepoint).collect();
+    let error = without(&all).err().expect("nothing is measured");
+    assert!(error.to_string().starts_with("no probe can be attached here: this kernel has no tracepoint"));
+}
+
+#[test]
+fn a_field_less_costs_the_programs_that_need_it() {
+    if skipped() {
+        return;
+    }
+    for (_, name, lookup, needed) in FIELDS {
+        let Some(words) = words(*lookup) else { continue };
+        let loaded = without(&[name]);
+        if *needed == by::EVERY {
+            let error = loaded.err().expect(name).to_string();
+            assert!(words.iter().all(|word| error.contains(word)), "{name}: {error}");
+            continue;
+        }
+        let mut loaded = loaded.unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        if SENDER.contains(name) {
+            let drops = loaded.probes.iter_mut().find(|probe| probe.signal == "tap.tx.drops").unwrap();
+            assert_eq!(drops.state, Known::Unavailable, "{name}");
+            let reason = drops.reason.as_deref().unwrap_or_default();
+            assert!(words.iter().all(|word| reason.contains(word)), "{name}: {reason}");
+            drops.state = Known::Exact; // the rest is as without any loss
+        }
+        assert_lost(&loaded, |program| program.by & needed != 0, &words);
+        let refused = if needed & by::DROP != 0 { Known::Derived } else { Known::Exact };
+        if needed & by::XMIT == 0 {
+            assert_eq!(probe(&loaded, "tap.rx").state, refused, "{name}");
+        }
+    }
+}
+
+#[test]
+fn both_ways_to_tell_a_vlan_tag_load_and_none_too() {
+    if skipped() {
+        return;
+    }
+    let load = |change: &dyn Fn(&mut Kernel)| {
+        let mut kernel = Kernel::read(&[]).unwrap();
+        change(&mut kernel);
+        assert_lost(&Loaded::new(&mut kernel, slots_for(0), &[]).unwrap(), |_| false, &["vlan"]);
+    };
+    load(&|_| {});
+    load(&|kernel| {
+        kernel.set(Field::skb_vlan_all, ABSENT);
+        kernel.set(Field::skb_vlan_present, ABSENT);
+    });
+    // Where this kernel has no `vlan_present`, another bit of the same structure shows that the branch is accepted.
+    load(&|kernel| {
+        kernel.set(Field::skb_vlan_all, ABSENT);
+        kernel.stand_in(Field::skb_vlan_present, Lookup::Offset("sk_buff", "cloned"));
+        kernel.stand_in(Field::skb_vlan_present_mask, Lookup::Mask("sk_buff", "cloned"));
+    });
+}
+
+#[test]
+fn without_symbols_drops_are_unknown_and_the_rest_is_counted() {
+    if skipped() {
+        return;
+    }
+    let loaded = without(&["kallsyms"]).unwrap();
+    assert_lost(&loaded, |program| program.name == "drop", &["kernel addresses are hidden", "CAP_SYSLOG"]);
+    assert_eq!(probe(&loaded, "tap.rx").state, Known::Derived);
+}
