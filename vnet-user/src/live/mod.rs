@@ -62,6 +62,8 @@ pub struct Live {
     inventory: Inventory,
     counters: Counters,
     source: Source,
+    /// What is not counted of taps that go through NAPI.
+    napi: Vec<String>,
     began: Instant,
     tick: tokio::time::Interval,
     refreshed: Instant,
@@ -93,6 +95,7 @@ impl Live {
         bind(&mut counters, &mut inventory, &loaded, false)?;
         let mut probes = loaded.probes.clone();
         probes.push(macvtap());
+        let napi = napi(&probes);
         let source = Source {
             kind: SourceKind::Live,
             host: line("/proc/sys/kernel/hostname"),
@@ -109,6 +112,7 @@ impl Live {
             inventory,
             counters,
             source,
+            napi,
             began,
             tick,
             refreshed: began,
@@ -202,7 +206,13 @@ impl Live {
     }
 
     fn tell_topology(&mut self, records: &mut Vec<Record>) {
-        let topology = self.inventory.topology();
+        let mut topology = self.inventory.topology();
+        if !self.napi.is_empty() {
+            let taps = topology.devices.iter_mut().filter(|device| device.kind == DeviceKind::Tap);
+            for device in taps.filter(|device| self.inventory.napi(device.key) == Some(true)) {
+                device.uncovered.extend_from_slice(&self.napi);
+            }
+        }
         if self.told.as_ref() != Some(&topology) {
             records.push(Record::Topology(self.options.filter.apply(&topology)));
             self.told = Some(topology);
@@ -235,15 +245,38 @@ fn queues(device: &Device) -> u32 {
     (device.queues_enabled.unwrap_or(1) + device.queues_disabled.unwrap_or(0)).max(1)
 }
 
+/// A direction is covered when anything of it is: of the rest nothing is counted, and its signal says so.
 fn coverage(probes: &[Probe]) -> Coverage {
-    let covered =
-        |signal: &str| probes.iter().any(|probe| probe.signal == signal && probe.state != Known::Unavailable);
-    let both = |tx: &str, rx: &str| Covered { tx: covered(tx), rx: covered(rx) };
+    let covered = |signals: &[&str]| {
+        let known = |probe: &Probe| probe.state != Known::Unavailable;
+        probes.iter().any(|probe| signals.contains(&probe.signal.as_str()) && known(probe))
+    };
     Coverage {
-        tap: both("tap.tx", "tap.rx"),
-        virtio_net: both("virtio_net.tx", "virtio_net.rx"),
-        stack_drops: covered("tap.tx.stack_drops"),
+        tap: Covered {
+            tx: covered(&[
+                "tap.tx",
+                "tap.tx.napi",
+                "tap.tx.napi_frags",
+                "tap.tx.drops",
+                "tap.tx.stack_drops",
+            ]),
+            rx: covered(&["tap.rx", "tap.rx.drops"]),
+        },
+        virtio_net: Covered { tx: covered(&["virtio_net.tx"]), rx: covered(&["virtio_net.rx"]) },
+        stack_drops: covered(&["tap.tx.stack_drops"]),
     }
+}
+
+/// What is not counted of taps that go through NAPI, which other taps have no part in.
+fn napi(probes: &[Probe]) -> Vec<String> {
+    let ways = [("tap.tx.napi", "through NAPI"), ("tap.tx.napi_frags", "as fragments (IFF_NAPI_FRAGS)")];
+    let missing = |(signal, way): (&str, &str)| {
+        let probe = probes.iter().find(|probe| probe.signal == signal)?;
+        let reason = probe.reason.as_deref().unwrap_or("no reason is known");
+        (probe.state == Known::Unavailable)
+            .then(|| format!("packets that its guest sends {way} are not counted: {reason}"))
+    };
+    ways.into_iter().filter_map(missing).collect()
 }
 
 /// What no tracepoint shows.

@@ -5,6 +5,7 @@
 
 mod change;
 mod cover;
+mod degraded;
 mod exact;
 mod kill;
 mod nic;
