@@ -223,3 +223,24 @@ fn without_fragments() -> Result<()> {
     assert_told(&report, "tap.tx.napi_frags", "unavailable", "no tracepoint napi_gro_frags_entry");
     Ok(())
 }
+
+#[test]
+fn without_a_view_of_registrations() -> Result<()> {
+    need!(live());
+    let netns = Netns::new()?;
+    let config = Config { ifindex: Some(4242), ..Config::new("tap0", 2) };
+    let mut truth = Ledger::default();
+    let report = observe_without(&["register_netdevice", "notifier_run"], || {
+        for generation in 0..3 {
+            let mut tap = Tap::new(&netns, &config)?;
+            tap.generation = generation;
+            tap.steer_by_address()?;
+            load::both(&tap, &Mix::everything(), &[Share { tx: 100, rx: 50 }; 2], &mut truth)?;
+        }
+        Ok(())
+    })?;
+    assert_unknown(&report, &truth, &[]);
+    let devices = report.devices(netns.inode()).count();
+    assert_eq!(devices, 3, "one place, three devices");
+    Ok(())
+}

@@ -3,10 +3,13 @@
 use vnet_ebpf::offsets::{ABSENT, FIELDS, Lookup};
 
 use super::*;
-use crate::live::{prereq, slots_for};
+use crate::live::prereq;
 
 /// Signals through a drop program that cannot work without the sender of a packet.
 const SENDER: [&str; 4] = ["tun_file_sk", "tun_file_tun", "tun_file_queue_index", "tun_dev"];
+
+/// Room for that many queues: there is no traffic here.
+const SLOTS: u32 = 64;
 
 /// Says why these tests cannot run here, if so.
 fn skipped() -> bool {
@@ -21,7 +24,7 @@ fn skipped() -> bool {
 /// Loads and attaches everything on a kernel without these.
 fn without(absent: &[&str]) -> Result<Loaded> {
     let absent: Vec<String> = absent.iter().map(|name| (*name).to_owned()).collect();
-    Loaded::new(&mut Kernel::read(&absent)?, slots_for(0), &absent)
+    Loaded::new(&mut Kernel::read(&absent)?, SLOTS, &absent)
 }
 
 fn probe<'a>(loaded: &'a Loaded, signal: &str) -> &'a Probe {
@@ -126,6 +129,28 @@ fn a_field_less_costs_the_programs_that_need_it() {
 }
 
 #[test]
+fn registrations_are_noticed_in_another_way_or_not_at_all() {
+    if skipped() {
+        return;
+    }
+    for absent in [&[][..], &["register_netdevice"], &["register_netdevice", "notifier_run"]] {
+        let loaded = without(absent).unwrap();
+        assert_lost(&loaded, |_| false, absent);
+        let devices = probe(&loaded, "devices");
+        println!("without {absent:?}: {}", devices.via);
+        assert_eq!(devices.state, Known::Exact);
+        assert!(absent.iter().all(|absent| !devices.via.contains(absent)), "{devices:?}");
+    }
+    let neither = without(&["register_netdevice", "notifier_run"]).unwrap();
+    let Probe { via, reason, .. } = probe(&neither, "devices");
+    assert_eq!(via, "kernfs_node.id");
+    assert!(
+        reason.as_deref().is_some_and(|reason| reason.starts_with("a packet costs more: ")),
+        "{reason:?}"
+    );
+}
+
+#[test]
 fn both_ways_to_tell_a_vlan_tag_load_and_none_too() {
     if skipped() {
         return;
@@ -133,7 +158,7 @@ fn both_ways_to_tell_a_vlan_tag_load_and_none_too() {
     let load = |change: &dyn Fn(&mut Kernel)| {
         let mut kernel = Kernel::read(&[]).unwrap();
         change(&mut kernel);
-        assert_lost(&Loaded::new(&mut kernel, slots_for(0), &[]).unwrap(), |_| false, &["vlan"]);
+        assert_lost(&Loaded::new(&mut kernel, SLOTS, &[]).unwrap(), |_| false, &["vlan"]);
     };
     load(&|_| {});
     load(&|kernel| {
