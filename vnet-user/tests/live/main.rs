@@ -6,6 +6,7 @@
 mod change;
 mod cover;
 mod degraded;
+mod end;
 mod exact;
 mod kill;
 mod nic;

@@ -75,8 +75,14 @@ impl Vnet {
     }
 
     /// Ends the observation as a user does (SIGINT) and takes the report.
-    pub fn finish(mut self) -> Result<Report> {
+    pub fn finish(self) -> Result<Report> {
         kill_process(self.pid(), Signal::INT)?;
+        let text = self.end()?;
+        Ok(Report(serde_json::from_str(&text).with_context(|| format!("not JSON: {text:.200}"))?))
+    }
+
+    /// Waits until it has ended, and in order; what it wrote to standard output.
+    pub fn end(mut self) -> Result<String> {
         let stdout = self.stdout.take().context("already finished")?;
         let text = stdout.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let status = self.child.wait()?;
@@ -84,7 +90,7 @@ impl Vnet {
             let said: String = self.said.try_iter().collect();
             bail!("vnet report failed ({status}): {said}");
         }
-        Ok(Report(serde_json::from_str(&text).with_context(|| format!("not JSON: {text:.200}"))?))
+        Ok(text)
     }
 
     /// Kills it as nobody can catch (SIGKILL).
