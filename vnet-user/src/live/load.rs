@@ -85,6 +85,9 @@ pub(crate) struct Loaded {
     pub(crate) probes: Vec<Probe>,
     /// What they count into.
     pub(crate) maps: Maps,
+    /// What they say.
+    #[cfg(feature = "probe-log")]
+    pub(crate) log: super::probe_log::ProbeLog,
 }
 
 /// The maps that the probes and user space share.
@@ -147,7 +150,13 @@ impl Loaded {
             bail!("no probe can be attached here: {reason}");
         }
         probes.insert(0, registrations);
-        Ok(Self { _ebpf: ebpf, probes, maps })
+        Ok(Self {
+            #[cfg(feature = "probe-log")]
+            log: super::probe_log::ProbeLog::new(&mut ebpf)?,
+            _ebpf: ebpf,
+            probes,
+            maps,
+        })
     }
 }
 

@@ -10,6 +10,8 @@ mod kernel;
 mod load;
 mod mmap;
 pub mod prereq;
+#[cfg(feature = "probe-log")]
+mod probe_log;
 mod relocate;
 mod symbols;
 
@@ -202,6 +204,8 @@ impl Live {
             self.lost = lost;
             records.push(Record::Lost(lost));
         }
+        #[cfg(feature = "probe-log")]
+        self.loaded.log.tell();
         Ok(())
     }
 
