@@ -43,7 +43,12 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
     }
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the event loop")?;
-    let options = Options { interval: command.interval, filter: command.filter, without: Vec::new() };
+    let options = Options {
+        interval: command.interval,
+        filter: command.filter,
+        probe_stats: command.probe_stats,
+        without: Vec::new(),
+    };
     runtime.block_on(async {
         match command.action {
             Action::Top => top(options).await,

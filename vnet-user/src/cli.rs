@@ -86,6 +86,9 @@ struct Common {
     /// Say on stderr through what each signal is measured
     #[arg(short, long, global = true)]
     verbose: bool,
+    /// Have the kernel time each run of the probes (some 40 ns more a run) and report it
+    #[arg(long, global = true)]
+    probe_stats: bool,
 }
 
 // Plain comments below: clap prints documentation of values, and with it a help of twice the length.
@@ -124,6 +127,8 @@ pub(crate) struct Command {
     pub(crate) interval: Duration,
     /// Say on stderr how things are measured.
     pub(crate) verbose: bool,
+    /// Have the kernel time the probes.
+    pub(crate) probe_stats: bool,
     /// What to do with what is measured.
     pub(crate) action: Action,
 }
@@ -184,7 +189,13 @@ pub(crate) fn parse(typed: impl IntoIterator<Item = impl Into<OsString> + Clone>
         Verb::Report(args) => Action::Report(args.into()),
     };
     let filter = Filter::new(common.device, common.vm, common.netns);
-    Ok(Command { filter, interval: common.interval, verbose: common.verbose, action })
+    Ok(Command {
+        filter,
+        interval: common.interval,
+        verbose: common.verbose,
+        probe_stats: common.probe_stats,
+        action,
+    })
 }
 
 impl From<ReportArgs> for ReportOptions {

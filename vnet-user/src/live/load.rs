@@ -1,7 +1,7 @@
 //! From the object to running programs: maps are sized for this host, each program is loaded and attached on its own,
 //! and what could not be is said per signal.
 
-use std::{borrow::Cow, os::fd::AsFd as _};
+use std::os::fd::AsFd as _;
 
 use anyhow::{Context, Result, bail};
 use aya::{
@@ -18,13 +18,11 @@ use vnet_ebpf::{
 use super::{
     kernel::Kernel,
     mmap::{Plain, Shared},
+    object::object,
     relocate,
     symbols::{self, SymbolError},
 };
 use crate::record::{Known, Probe};
-
-/// The object built with this program; empty in a build without a BPF toolchain.
-static EMBEDDED: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probes.bpf.o"));
 
 /// A program of the object and where it is attached.
 struct Program {
@@ -80,7 +78,7 @@ const PROGRAMS: &[Program] = &[
 /// The probes, attached. Everything is detached when this is dropped, or when the process ends however it does.
 pub(crate) struct Loaded {
     /// Owns programs and links.
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
     /// The signals and how they are known.
     pub(crate) probes: Vec<Probe>,
     /// What they count into.
@@ -153,10 +151,23 @@ impl Loaded {
         Ok(Self {
             #[cfg(feature = "probe-log")]
             log: super::probe_log::ProbeLog::new(&mut ebpf)?,
-            _ebpf: ebpf,
+            ebpf,
             probes,
             maps,
         })
+    }
+}
+
+impl Loaded {
+    /// Fills in how often the program behind each signal ran and for how long. A program may stand behind several.
+    pub(crate) fn time(&self, probes: &mut [Probe]) {
+        for program in PROGRAMS {
+            let info = self.ebpf.program(program.name).and_then(|program| program.info().ok());
+            for probe in probes.iter_mut().filter(|probe| program.signals.contains(&probe.signal.as_str())) {
+                probe.runs = info.as_ref().map(aya::programs::ProgramInfo::run_count);
+                probe.run_ns = info.as_ref().and_then(|info| u64::try_from(info.run_time().as_nanos()).ok());
+            }
+        }
     }
 }
 
@@ -363,26 +374,6 @@ fn degrade(probes: &mut [Probe], signal: &str, state: Known, reason: &str) {
     {
         probe.state = state;
         probe.reason = Some(reason.to_owned());
-    }
-}
-
-/// The object: the one that `VNET_BPF_OBJECT` names, else the one built in.
-///
-/// # Errors
-/// When it can't be read, or this build has none.
-pub fn object() -> Result<Cow<'static, [u8]>> {
-    match std::env::var_os("VNET_BPF_OBJECT") {
-        Some(path) => {
-            let bytes = std::fs::read(&path);
-            Ok(Cow::Owned(
-                bytes.with_context(|| format!("VNET_BPF_OBJECT: {} cannot be read", path.display()))?,
-            ))
-        }
-        None if EMBEDDED.is_empty() => bail!(
-            "this build of vnet has no probes: build it with `cargo xtask build`, or set VNET_BPF_OBJECT to an \
-             object that was built elsewhere"
-        ),
-        None => Ok(Cow::Borrowed(EMBEDDED)),
     }
 }
 

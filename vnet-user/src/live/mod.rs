@@ -9,6 +9,7 @@ mod ioctl;
 mod kernel;
 mod load;
 mod mmap;
+mod object;
 pub mod prereq;
 #[cfg(feature = "probe-log")]
 mod probe_log;
@@ -18,18 +19,22 @@ mod symbols;
 use std::{
     collections::HashSet,
     fs,
+    os::fd::OwnedFd,
     time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use vnet_ebpf::{counter::lost, device::kind};
 
-pub use self::load::{map_bytes, object, slots_for};
 use self::{
     counters::{Counters, Coverage, Covered},
     inventory::Inventory,
     kernel::Kernel,
     load::{Loaded, possible_cpus},
+};
+pub use self::{
+    load::{map_bytes, slots_for},
+    object::object,
 };
 use crate::{
     filter::Filter,
@@ -53,6 +58,8 @@ pub struct Options {
     pub interval: Duration,
     /// Which devices are told of.
     pub filter: Filter,
+    /// Have the kernel time each run of the probes, which costs some 40 ns a run.
+    pub probe_stats: bool,
     /// Names of fields, tracepoints and symbols of the kernel that are treated as absent. For tests.
     pub without: Vec<String>,
 }
@@ -72,6 +79,8 @@ pub struct Live {
     /// Last topology told, before the filter.
     told: Option<Topology>,
     lost: Lost,
+    /// The kernel times programs as long as this is open.
+    stats: Option<OwnedFd>,
 }
 
 impl Live {
@@ -84,6 +93,8 @@ impl Live {
         if let Some(problem) = problems.iter().find(|problem| problem.fatal) {
             bail!("{}", problem.sentence);
         }
+        let stats = options.probe_stats.then(|| aya::sys::enable_stats(aya::sys::Stats::RunTime)).transpose();
+        let stats = stats.context("the kernel does not time programs (BPF_ENABLE_STATS)")?;
         let mut kernel = Kernel::read(&options.without)?;
         let mut inventory = Inventory::start()?;
         let devices = inventory.topology().devices;
@@ -120,6 +131,7 @@ impl Live {
             refreshed: began,
             told: None,
             lost: Lost::default(),
+            stats,
         })
     }
 
@@ -196,6 +208,10 @@ impl Live {
         self.counters.release(&mut self.loaded.maps, |key| present.contains(&key.device));
         let queues =
             queues.into_iter().filter(|(key, _)| self.options.filter.admits_key(key.device)).collect();
+        if self.stats.is_some() {
+            self.loaded.time(&mut self.source.probes);
+            records.push(Record::Source(self.source.clone()));
+        }
         records.push(Record::Sample(Sample { at, queues }));
         let cells = counters::lost(&self.loaded.maps);
         let kernel = cells[lost::NO_SLOT] + cells[lost::QUEUE_RANGE] + cells[lost::DROP_REASON];

@@ -34,6 +34,7 @@ fn observe_without(absent: &[&str], work: impl FnOnce() -> Result<()>) -> Result
         let mut live = Live::start(Options {
             interval: Duration::from_mins(1),
             filter: Filter::default(),
+            probe_stats: false,
             without: absent.iter().map(|name| (*name).to_owned()).collect(),
         })?;
         let mut state = State::default();

@@ -59,13 +59,12 @@ fn words(lookup: Lookup) -> Option<Vec<&'static str>> {
 }
 
 #[test]
-#[expect(clippy::used_underscore_binding, reason = "to the program, it is held and not used")]
 fn every_program_loads_here() {
     if skipped() {
         return;
     }
     let loaded = without(&[]).unwrap();
-    for (name, program) in loaded._ebpf.programs() {
+    for (name, program) in loaded.ebpf.programs() {
         // Those that were only candidates are not loaded.
         let Ok(info) = program.info() else { continue };
         let verified = info.verified_instruction_count().map_or_else(|| "?".to_owned(), |n| n.to_string());
