@@ -12,7 +12,7 @@ use anyhow::{Error, Result, bail};
 use self::report::Report;
 use crate::ebpf::{self, object};
 use crate::setup::{self, Probes};
-use crate::{command, paths, tidy};
+use crate::{command, lab, paths, tidy};
 
 /// Runs all steps, also after one has failed, and says what became of them.
 ///
@@ -53,6 +53,10 @@ pub(crate) fn run(verbose: bool) -> Result<()> {
         Some(object) => {
             report.step("program", || program(&object));
             tests(&mut report, &object);
+            match lab::gate(verbose) {
+                Ok(Some(why)) => report.skip(format!("a machine with a virtio NIC: {why}")),
+                done => drop(report.note("a machine with a virtio NIC", done)),
+            }
         }
         None => report.skip("program and tests: there are no probes"),
     }

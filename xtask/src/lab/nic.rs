@@ -30,21 +30,17 @@ const RING: u64 = 256;
 /// Packets and bytes, TX then RX.
 type Counts = [u64; 4];
 
-/// Boots kernel `series`, lets traffic flow, compares, and says the verdict.
+/// Boots kernel `series`, lets traffic flow, compares, and says the verdict; or why that cannot be done here.
 ///
 /// # Errors
 /// When a count differs by more than what can be in flight, or the machine fails.
-pub(crate) fn run(series: &str, verbose: bool) -> Result<()> {
+pub(crate) fn run(series: &str, verbose: bool) -> Result<Option<String>> {
     if let Some(why) = need::taps() {
-        println!("skipped: {why}");
-        return Ok(());
+        return Ok(Some(why));
     }
     let (qemu, kernel) = match Qemu::fetch().and_then(|qemu| Ok((qemu, kernel::fetch(series)?))) {
         Ok(both) => both,
-        Err(e) => {
-            println!("skipped: cannot have QEMU and a kernel: {e:#}");
-            return Ok(());
-        }
+        Err(e) => return Ok(Some(format!("cannot have QEMU and a kernel: {e:#}"))),
     };
     build::run(verbose)?;
     let mut cargo = Command::new(paths::cargo());
@@ -68,7 +64,7 @@ pub(crate) fn run(series: &str, verbose: bool) -> Result<()> {
         }
         other => other?,
     };
-    verdict(series, &kernel.release, &rows)
+    verdict(series, &kernel.release, &rows).map(|()| None)
 }
 
 fn content(kernel: &Kernel) -> Result<Vec<u8>> {
