@@ -8,7 +8,6 @@ use std::{
     os::unix::fs::MetadataExt as _,
     process::{self, Command},
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
 };
 
 use support::{Space, in_space, open_fds, skipped, until, until_read};
