@@ -72,7 +72,7 @@ impl Member {
 }
 
 /// Type information: the kernel's own, or the kernel's followed by one module's.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Btf {
     types: Vec<u8>,
     strings: Vec<u8>,

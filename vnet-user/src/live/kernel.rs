@@ -11,7 +11,7 @@ use super::btf::{Btf, BtfError};
 const BTF_DIR: &str = "/sys/kernel/btf";
 
 /// Facts of the running kernel.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Kernel {
     btf: Btf,
     /// The table, without its settings.
@@ -52,13 +52,8 @@ impl Kernel {
     fn from_btf(btf: Btf, without: &[String]) -> Self {
         let mut offsets = Offsets([ABSENT; COUNT]);
         let mut missing = Vec::new();
-        for (field, name, lookup, _) in FIELDS {
-            let value = if without.iter().any(|absent| absent == name) {
-                left_out(*lookup)
-            } else {
-                look_up(&btf, *lookup)
-            };
-            match value {
+        for (field, _, lookup, _) in FIELDS {
+            match look_up(&btf, *lookup) {
                 Ok(value) => offsets.0[*field as usize] = value,
                 Err(error) => missing.push((*field, error)),
             }
@@ -70,7 +65,18 @@ impl Kernel {
         let mut kernel = Self { btf, offsets, missing, reasons };
         let has_reason = kernel.tracepoint_args("kfree_skb").is_ok_and(|args| args >= 3);
         kernel.set(Field::has_reason, u32::from(has_reason));
+        without.iter().for_each(|name| kernel.leave_out(name));
         kernel
+    }
+
+    /// Treats a field as absent; any other name is of no interest here.
+    pub(crate) fn leave_out(&mut self, absent: &str) {
+        for (field, _, lookup, _) in FIELDS.iter().filter(|(_, name, ..)| *name == absent) {
+            if let Err(error) = left_out(*lookup) {
+                self.set(*field, ABSENT);
+                self.missing.push((*field, error));
+            }
+        }
     }
 
     /// Sets one of the table's settings.
