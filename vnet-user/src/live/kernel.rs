@@ -5,21 +5,25 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::{Context as _, Result, anyhow};
 use vnet_ebpf::offsets::{ABSENT, COUNT, FIELDS, Field, Lookup, Offsets};
 
-use super::btf::{Btf, BtfError};
+use super::{
+    btf::{Btf, BtfError},
+    load,
+};
 
 /// Where the kernel shows its type information.
 const BTF_DIR: &str = "/sys/kernel/btf";
 
-/// Facts of the running kernel.
+/// Facts of the running kernel. Its type information, megabytes, is not kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
-    btf: Btf,
     /// The table, without its settings.
     pub(crate) offsets: Offsets,
     /// Per field of the table, why it is absent.
     missing: Vec<(Field, BtfError)>,
     /// Names of the drop reasons, without their common prefix.
     pub(crate) reasons: BTreeMap<u32, String>,
+    /// Arguments of the tracepoints that programs attach to, where this kernel has them.
+    tracepoints: BTreeMap<&'static str, usize>,
 }
 
 impl Kernel {
@@ -46,14 +50,14 @@ impl Kernel {
                 format!("the kernel's type information cannot be understood ({})", path.display())
             })?,
         };
-        Ok(Self::from_btf(btf, without))
+        Ok(Self::from_btf(&btf, without))
     }
 
-    fn from_btf(btf: Btf, without: &[String]) -> Self {
+    fn from_btf(btf: &Btf, without: &[String]) -> Self {
         let mut offsets = Offsets([ABSENT; COUNT]);
         let mut missing = Vec::new();
         for (field, _, lookup, _) in FIELDS {
-            match look_up(&btf, *lookup) {
+            match look_up(btf, *lookup) {
                 Ok(value) => offsets.0[*field as usize] = value,
                 Err(error) => missing.push((*field, error)),
             }
@@ -62,8 +66,10 @@ impl Kernel {
         for name in reasons.values_mut() {
             *name = name.trim_start_matches("SKB_DROP_REASON_").trim_start_matches("SKB_").to_owned();
         }
-        let mut kernel = Self { btf, offsets, missing, reasons };
-        let has_reason = kernel.tracepoint_args("kfree_skb").is_ok_and(|args| args >= 3);
+        let args = |name| Some((name, btf.tracepoint_args(name).ok()?));
+        let mut kernel =
+            Self { offsets, missing, reasons, tracepoints: load::tracepoints().filter_map(args).collect() };
+        let has_reason = kernel.tracepoint_args("kfree_skb").is_some_and(|args| args >= 3);
         kernel.set(Field::has_reason, u32::from(has_reason));
         without.iter().for_each(|name| kernel.leave_out(name));
         kernel
@@ -87,7 +93,9 @@ impl Kernel {
     /// Gives a field the value of another.
     #[cfg(test)]
     pub(crate) fn stand_in(&mut self, field: Field, lookup: Lookup) {
-        self.set(field, look_up(&self.btf, lookup).expect("this kernel has it"));
+        let vmlinux = fs::read(format!("{BTF_DIR}/vmlinux")).expect("this kernel has type information");
+        let btf = Btf::parse(&[&vmlinux]).expect("it was understood before");
+        self.set(field, look_up(&btf, lookup).expect("this kernel has it"));
     }
 
     /// Why a program of the set `by` can't work here: the first field that it needs and the kernel lacks.
@@ -101,9 +109,9 @@ impl Kernel {
         self.missing.iter().find(|(absent, _)| *absent == field).map(|(_, error)| error)
     }
 
-    /// Arguments of a tracepoint as this kernel has it.
-    pub(crate) fn tracepoint_args(&self, name: &str) -> Result<usize, BtfError> {
-        self.btf.tracepoint_args(name)
+    /// Arguments of a tracepoint as this kernel has it; `None` if it has not.
+    pub(crate) fn tracepoint_args(&self, name: &str) -> Option<usize> {
+        self.tracepoints.get(name).copied()
     }
 }
 

@@ -108,6 +108,11 @@ pub(crate) struct Maps {
     pub(crate) free: Queue<MapData, u32>,
 }
 
+/// The tracepoints that programs attach to.
+pub(crate) fn tracepoints() -> impl Iterator<Item = &'static str> {
+    PROGRAMS.iter().map(|program| program.tracepoint)
+}
+
 impl Loaded {
     /// Loads and attaches what this kernel allows, with room for `slots` queues.
     pub(crate) fn new(kernel: &mut Kernel, slots: u32, without: &[String]) -> Result<Self> {
@@ -133,8 +138,9 @@ impl Loaded {
             PROGRAMS.iter().map(|program| load(&mut ebpf, program, kernel, &btf, without)).collect();
         let mut maps = Maps::take(&mut ebpf, slots as usize, cpus as usize, cache as usize)?;
         maps.reset(slots)?;
-        let located = locate_tun(&mut ebpf, without)?;
         let registrations = watch_registrations(&mut ebpf, &btf, without)?;
+        drop(btf);
+        let located = locate_tun(&mut ebpf, without)?;
         let mut probes = Vec::new();
         for (program, load) in PROGRAMS.iter().zip(loads) {
             let attached = load.and_then(|()| attach(&mut ebpf, program));
@@ -253,7 +259,7 @@ fn load(ebpf: &mut Ebpf, program: &Program, kernel: &Kernel, btf: &Btf, without:
         bail!("this kernel has no tracepoint {} (left out)", program.tracepoint);
     }
     let args = kernel.tracepoint_args(program.tracepoint);
-    let args = args.map_err(|_| anyhow::anyhow!("this kernel has no tracepoint {}", program.tracepoint))?;
+    let args = args.with_context(|| format!("this kernel has no tracepoint {}", program.tracepoint))?;
     if args < program.args {
         bail!("tracepoint {} has {args} arguments here, not {}", program.tracepoint, program.args);
     }
