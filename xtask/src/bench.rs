@@ -1,15 +1,51 @@
 //! Measures what counting costs.
 
-use anyhow::{Result, bail};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::{command, ebpf, paths, progress};
 
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The measurement: `probes`
-    what: String,
+    /// The measurement; all of them when left out
+    #[arg(value_enum)]
+    what: Option<What>,
 }
 
-/// Runs the measurement.
-pub(crate) fn run(args: &Args) -> Result<()> {
-    bail!("the measurement `{}` is not written yet", args.what)
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// CPU time that the probes add to a packet, beside an empty program's
+    Probes,
+    /// Start, report, memory and live screen on a host with 500 taps of 8 queues
+    Scale,
+}
+
+impl What {
+    /// The bench target of `vnet-user`.
+    fn target(self) -> &'static str {
+        match self {
+            Self::Probes => "probes",
+            Self::Scale => "scale",
+        }
+    }
+}
+
+/// Builds the probes and everything else, then measures: nothing is compiled meanwhile.
+pub(crate) fn run(args: &Args, verbose: bool) -> Result<()> {
+    let object = ebpf::object(&ebpf::Args::default(), verbose)?;
+    let wanted = args.what.map_or(vec![What::Probes, What::Scale], |what| vec![what]);
+    let cargo = || {
+        let mut cargo = Command::new(paths::cargo());
+        cargo.current_dir(paths::root()).args(["bench", "--locked", "--package", "vnet-user"]);
+        for what in &wanted {
+            cargo.args(["--bench", what.target()]);
+        }
+        cargo.env("VNET_BPF_OBJECT", &object);
+        cargo
+    };
+    progress::step("build the measurements", || command::run(cargo().arg("--no-run"), verbose))
+        .context("the measurements do not build")?;
+    command::run(cargo().arg("--quiet"), true).context("a measurement failed")
 }

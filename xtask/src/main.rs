@@ -53,7 +53,10 @@ enum Command {
     Test,
     /// Check the conventions that no compiler checks: imports, unsafe, lengths, names
     Tidy,
-    /// Measure what counting costs
+    /// Measure what counting costs, with the limit beside each figure
+    ///
+    /// Needs root. `bench probes` loads a live tap at full rate, `bench scale` makes 500 taps; both in network
+    /// namespaces of their own. Run it on a quiet machine: other load is measured with it.
     Bench(bench::Args),
     /// Boot emulated machines and compare vnet with their kernels
     Lab(lab::Args),
@@ -69,7 +72,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, verbose),
         Command::Test => gate::run(verbose),
         Command::Tidy => tidy::run(),
-        Command::Bench(args) => bench::run(&args),
+        Command::Bench(args) => bench::run(&args, verbose),
         Command::Lab(args) => lab::run(&args, verbose),
     };
     match done {

@@ -236,6 +236,21 @@ pub(crate) fn children_cpu() -> io::Result<Duration> {
     Ok(time(usage.ru_utime) + time(usage.ru_stime))
 }
 
+/// CPU time of a process so far, threads that have ended included.
+pub(crate) fn process_cpu(pid: c_int) -> io::Result<Duration> {
+    let mut clock = 0;
+    // SAFETY: writes one clock id, which is live.
+    match unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) } {
+        0 => {}
+        error => return Err(io::Error::from_raw_os_error(error)),
+    }
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes one timespec, which is live.
+    check(unsafe { libc::clock_gettime(clock, &raw mut time) })?;
+    let nanos = u32::try_from(time.tv_nsec).map_err(io::Error::other)?;
+    Ok(Duration::new(time.tv_sec.unsigned_abs(), nanos))
+}
+
 /// Effective user id.
 pub(crate) fn euid() -> u32 {
     // SAFETY: geteuid has no preconditions and cannot fail.
