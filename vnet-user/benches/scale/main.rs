@@ -165,7 +165,7 @@ fn maps(table: &mut Table) {
             if (queues, cpus) == (3200, 64) {
                 figure = figure.limit(64.0);
             }
-            figure.add(mega(live::map_bytes(live::slots_for(queues), cpus)));
+            figure.add(mega(live::map_bytes(live::slots_for(queues, cpus), cpus)));
             table.print([figure]);
         }
     }

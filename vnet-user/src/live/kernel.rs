@@ -71,7 +71,9 @@ impl Kernel {
             Self { offsets, missing, reasons, tracepoints: load::tracepoints().filter_map(args).collect() };
         let has_reason = kernel.tracepoint_args("kfree_skb").is_some_and(|args| args >= 3);
         kernel.set(Field::has_reason, u32::from(has_reason));
-        without.iter().for_each(|name| kernel.leave_out(name));
+        for name in without {
+            kernel.leave_out(name);
+        }
         kernel
     }
 
