@@ -22,6 +22,9 @@ pub(crate) enum SymbolError {
     /// tun is not there.
     #[error("the tun module is not loaded")]
     Absent,
+    /// Part of tun is not there under its name.
+    #[error("the kernel's symbols have no {0}")]
+    Incomplete(&'static str),
 }
 
 /// Reads the running kernel's symbols; `without` may name `kallsyms`, which are then hidden.
@@ -32,16 +35,28 @@ pub(crate) fn code(without: &[String]) -> Result<Code, SymbolError> {
     find(&fs::read_to_string("/proc/kallsyms")?)
 }
 
+/// Whether a symbol is this function, or its cold part. Compilers append to the name what they did to a function, as in
+/// `tun_get_user.constprop.0`.
+fn is(symbol: &str, name: &str) -> bool {
+    if !symbol.starts_with("tun_") {
+        return false; // which spares nearly all of 200,000 symbols the rest
+    }
+    let (function, cold) = name.strip_suffix(".cold").map_or((name, false), |function| (function, true));
+    let mut parts = symbol.split('.');
+    parts.next() == Some(function) && parts.any(|part| part == "cold") == cold
+}
+
 /// A function ends where the next symbol begins.
 fn find(kallsyms: &str) -> Result<Code, SymbolError> {
-    let wanted = |name: &str| XMIT.contains(&name) || RECV.contains(&name);
+    let wanted = |symbol: &str| XMIT.into_iter().chain(RECV).find(|name| is(symbol, name));
     let mut starts: Vec<(u64, &str)> = Vec::new();
     for line in kallsyms.lines() {
         let mut words = line.split_ascii_whitespace();
-        let (Some(address), Some(_), Some(name)) = (words.next(), words.next(), words.next()) else {
+        let (Some(address), Some("t" | "T"), Some(symbol)) = (words.next(), words.next(), words.next())
+        else {
             continue;
         };
-        if wanted(name) {
+        if let Some(name) = wanted(symbol) {
             starts.push((u64::from_str_radix(address, 16).unwrap_or(0), name));
         }
     }
@@ -50,6 +65,12 @@ fn find(kallsyms: &str) -> Result<Code, SymbolError> {
     }
     if starts.iter().any(|(start, _)| *start == 0) {
         return Err(SymbolError::Hidden);
+    }
+    // Without one of these, its drops would be taken for another's.
+    for needed in ["tun_net_xmit", "tun_get_user"] {
+        if !starts.iter().any(|(_, name)| *name == needed) {
+            return Err(SymbolError::Incomplete(needed));
+        }
     }
     let mut ends = vec![u64::MAX; starts.len()];
     for line in kallsyms.lines() {
@@ -79,6 +100,20 @@ mod tests {
         let code = find(text).unwrap();
         assert_eq!(code.xmit, [[0x00ff_ff80, 0x00ff_ffa0], [0x00ff_ff20, 0x00ff_ff28]]);
         assert_eq!(code.recv, [[0x00ff_ff30, 0x00ff_ff38], [0, 0], [0, 0], [0, 0]]);
+    }
+
+    #[test]
+    fn a_function_that_the_compiler_renamed_is_found() {
+        let text = "ff10 t tun_net_xmit\nff20 t tun_get_user.constprop.0\nff30 t tun_get_user_x\n\
+                    ff40 t tun_get_user.constprop.0.cold\nff50 t y\nff60 d tun_sendmsg\nff70 t z\n";
+        let code = find(text).unwrap();
+        assert_eq!(code.recv, [[0xff20, 0xff30], [0xff40, 0xff50], [0, 0], [0, 0]]);
+    }
+
+    #[test]
+    fn drops_are_not_told_apart_by_half_of_the_code() {
+        let error = find("ff10 t tun_net_xmit\nff20 t tun_sendmsg\n").unwrap_err();
+        assert_eq!(error.to_string(), "the kernel's symbols have no tun_get_user");
     }
 
     #[test]
