@@ -20,6 +20,7 @@ use super::{
     mmap::{Plain, Shared},
     object::object,
     relocate,
+    skipped::Skipped,
     symbols::{self, SymbolError},
 };
 use crate::record::{Known, Probe};
@@ -83,6 +84,8 @@ pub(crate) struct Loaded {
     pub(crate) probes: Vec<Probe>,
     /// What they count into.
     pub(crate) maps: Maps,
+    /// Runs of them that the kernel skipped.
+    pub(crate) skipped: Skipped,
     /// What they say.
     #[cfg(feature = "probe-log")]
     pub(crate) log: super::probe_log::ProbeLog,
@@ -154,7 +157,9 @@ impl Loaded {
             bail!("no probe can be attached here: {reason}");
         }
         probes.insert(0, registrations);
+        let skipped = Skipped::of(&ebpf, PROGRAMS.iter().map(|program| program.name));
         Ok(Self {
+            skipped,
             #[cfg(feature = "probe-log")]
             log: super::probe_log::ProbeLog::new(&mut ebpf)?,
             ebpf,

@@ -14,6 +14,7 @@ pub mod prereq;
 #[cfg(feature = "probe-log")]
 mod probe_log;
 mod relocate;
+mod skipped;
 mod symbols;
 
 use std::{
@@ -215,7 +216,8 @@ impl Live {
         records.push(Record::Sample(Sample { at, queues }));
         let cells = counters::lost(&self.loaded.maps);
         let kernel = cells[lost::NO_SLOT] + cells[lost::QUEUE_RANGE] + cells[lost::DROP_REASON];
-        let lost = Lost { events: kernel + self.inventory.lost_events(), records: 0 };
+        let events = kernel + self.loaded.skipped.runs() + self.inventory.lost_events();
+        let lost = Lost { events, records: 0 };
         if lost != self.lost {
             self.lost = lost;
             records.push(Record::Lost(lost));
