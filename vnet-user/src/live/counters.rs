@@ -44,9 +44,9 @@ struct Slot {
     key: QueueKey,
     /// Counts that were there before counting began, and so are not ours to tell.
     base: Row,
-    /// As last told.
+    /// As last read.
     told: Row,
-    /// Whether `told` was ever told.
+    /// Whether `told` is still to be told.
     fresh: bool,
     /// Reads since the device was found to be gone.
     gone: Option<u8>,
@@ -78,9 +78,9 @@ impl Counters {
     pub(crate) fn claimed(&mut self, maps: &Maps) -> Vec<(usize, Meta)> {
         self.taken.resize(maps.meta.len(), false);
         let free = self.taken.iter().enumerate().filter(|(_, taken)| !**taken);
-        let claimed =
-            free.map(|(index, _)| (index, maps.meta.read(index))).filter(|(_, meta)| meta.ready == 1);
-        let mut claimed: Vec<_> = claimed.collect();
+        let claimed = free.map(|(index, _)| index).filter(|index| maps.meta.read(*index).ready == 1);
+        // Only what is read after `ready` was seen is whole.
+        let mut claimed: Vec<_> = claimed.map(|index| (index, maps.meta.read(index))).collect();
         claimed.sort_by_key(|(_, meta)| meta.instance);
         claimed
     }
@@ -92,10 +92,15 @@ impl Counters {
         self.slots.push(Slot { index, meta, key, base, told: [0; ROW], fresh: true, gone: None });
     }
 
-    /// Counts of queues that changed since the last read, sorted by key.
+    /// Counts of queues that changed since they were last told, sorted by key. Those that `wanted` refuses are told once it
+    /// does not, with all that they had counted by then.
     ///
     /// Call it at least 20 ms after the one before: a packet that was the last of its CPU then and still is was accepted.
-    pub(crate) fn read(&mut self, maps: &Maps) -> Vec<(QueueKey, QueueCounts)> {
+    pub(crate) fn read(
+        &mut self,
+        maps: &Maps,
+        wanted: impl Fn(&QueueKey) -> bool,
+    ) -> Vec<(QueueKey, QueueCounts)> {
         let now = (0..maps.pending.len()).map(|cpu| maps.pending.read(cpu).seq).collect();
         let before = std::mem::replace(&mut self.handed_over, now);
         let mut rows: Vec<Row> = self.slots.iter().map(|slot| sum(maps, slot.index, Some(&before))).collect();
@@ -113,7 +118,10 @@ impl Counters {
         let mut changed: BTreeMap<QueueKey, QueueCounts> = BTreeMap::new();
         for (slot, row) in self.slots.iter_mut().zip(rows) {
             if row != slot.told || slot.fresh {
-                (slot.told, slot.fresh) = (row, false);
+                (slot.told, slot.fresh) = (row, !wanted(&slot.key));
+                if slot.fresh {
+                    continue;
+                }
                 changed.insert(slot.key, self.released.get(&slot.key).cloned().unwrap_or_default());
             }
         }

@@ -200,9 +200,10 @@ impl Live {
             self.inventory.refresh()?;
         }
         bind(&mut self.counters, &mut self.inventory, &self.loaded, true)?;
-        let queues = self.counters.read(&self.loaded.maps);
-        let at = self.now();
         self.tell_topology(records);
+        let filter = &self.options.filter;
+        let queues = self.counters.read(&self.loaded.maps, |key| filter.admits_key(key.device));
+        let at = self.now();
         let devices = self.told.iter().flat_map(|topology| &topology.devices);
         let present: HashSet<DeviceKey> =
             devices.filter(|device| device.present).map(|device| device.key).collect();

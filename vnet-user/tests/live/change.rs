@@ -1,6 +1,10 @@
 //! Devices and queues that come, go, move and change their names while they are counted.
 
-use std::{slice::from_ref, thread};
+use std::{
+    slice::from_ref,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use vnet_driver::{
@@ -12,9 +16,10 @@ use vnet_driver::{
     netns::Netns,
     tap::{Config, Tap},
     truth::{Flow, Ledger},
+    vnet::Vnet,
 };
 
-use crate::{assert_exact, live, observe};
+use crate::{assert_exact, binary, live, observe};
 
 fn uneven(unit: u64) -> Vec<Share> {
     [1, 10, 100, 1000].map(|n| Share { tx: unit * n, rx: unit * n }).to_vec()
@@ -83,6 +88,25 @@ fn a_detached_queue_still_sends_under_its_old_index() -> Result<()> {
     let device = report.device(netns.inode(), tap.ifindex, 0).expect("listed");
     assert_eq!(device["queues_enabled"], 4);
     assert_eq!(device["queues_disabled"], 0);
+    Ok(())
+}
+
+#[test]
+fn a_device_renamed_into_the_filter_is_told_with_all_that_it_counted() -> Result<()> {
+    need!(live());
+    let netns = Netns::new()?;
+    let tap = Tap::new(&netns, &Config::new("tap0", 4))?;
+    tap.steer_by_address()?;
+    let links = Links::open(&netns)?;
+    let vnet = Vnet::start(binary(), &["--device", "web*", "--interval", "100ms"])?;
+    let mut truth = Ledger::default();
+    // Long enough for samples in between: what they saw must not count as told.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(500) {
+        load::both(&tap, &Mix::everything(), &uneven(1), &mut truth)?;
+    }
+    links.rename(tap.ifindex, "web0")?;
+    assert_exact(&vnet.finish()?, &truth);
     Ok(())
 }
 
