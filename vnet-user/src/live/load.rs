@@ -158,13 +158,15 @@ impl Loaded {
         }
         probes.insert(0, registrations);
         let skipped = Skipped::of(&ebpf, PROGRAMS.iter().map(|program| program.name));
+        #[cfg(feature = "probe-log")]
+        let log = super::probe_log::ProbeLog::new(&mut ebpf)?;
         Ok(Self {
-            skipped,
-            #[cfg(feature = "probe-log")]
-            log: super::probe_log::ProbeLog::new(&mut ebpf)?,
             ebpf,
             probes,
             maps,
+            skipped,
+            #[cfg(feature = "probe-log")]
+            log,
         })
     }
 }
