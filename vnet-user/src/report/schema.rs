@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
+use vnet_ebpf::hist::CLASSES;
 
 use crate::{
     record::{Known, SourceKind},
@@ -284,7 +285,7 @@ pub struct TxReport {
     /// Notifications to the guest that were not needed.
     pub calls_suppressed: Option<u64>,
     /// Packets by size.
-    pub sizes: Option<Vec<SizeReport>>,
+    pub sizes: Option<[SizeReport; CLASSES]>,
 }
 
 /// How transmitted packets were copied.
@@ -328,7 +329,7 @@ pub struct RxReport {
     /// Notifications to the guest that were not needed.
     pub calls_suppressed: Option<u64>,
     /// Packets by size.
-    pub sizes: Option<Vec<SizeReport>>,
+    pub sizes: Option<[SizeReport; CLASSES]>,
 }
 
 /// One size class.

@@ -1,11 +1,12 @@
 //! One queue pair: its cumulative counts, and what was added to them in the last interval.
 
 use std::{
+    array,
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
-use vnet_ebpf::hist::EDGES;
+use vnet_ebpf::hist::{CLASSES, EDGES};
 
 use crate::{
     record::{Flow, Nanos, QueueCounts},
@@ -130,9 +131,8 @@ impl Side {
         mask(self.grown, known)
     }
 
-    fn sizes(&self) -> Vec<SizeReport> {
-        let edges = EDGES.iter().copied().map(Some).chain([None]);
-        edges.zip(self.counts.sizes).map(|(le, count)| SizeReport { le, count }).collect()
+    fn sizes(&self) -> [SizeReport; CLASSES] {
+        array::from_fn(|class| SizeReport { le: EDGES.get(class).copied(), count: self.counts.sizes[class] })
     }
 
     fn drops(&self, known: KnownCounts) -> Option<BTreeMap<Arc<str>, u64>> {
@@ -199,8 +199,15 @@ impl Queue {
         }
     }
 
-    /// Packets per second of past intervals, oldest first.
-    pub(super) fn history(&self) -> Arc<[f32]> {
-        self.history.iter().copied().collect()
+    /// Packets per second of past intervals, oldest first. Queues without any share `quiet`, which is lengthened or
+    /// shortened for it: on a large host most are idle.
+    pub(super) fn history(&self, quiet: &mut Arc<[f32]>) -> Arc<[f32]> {
+        if self.history.iter().any(|pps| *pps != 0.0) {
+            return self.history.iter().copied().collect();
+        }
+        if quiet.len() != self.history.len() {
+            *quiet = vec![0.0; self.history.len()].into();
+        }
+        Arc::clone(quiet)
     }
 }

@@ -1,6 +1,6 @@
 //! The report of a state.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     DeviceState, State,
@@ -116,6 +116,7 @@ impl State {
             });
         }
         let name = device.map_or_else(|| format!("if{}", key.ifindex.0), |device| device.name.clone());
+        let mut quiet = Arc::default();
         report.queues.extend(queues.iter().map(|counted| QueueReport {
             device: name.clone(),
             ifindex: key.ifindex.0,
@@ -131,7 +132,7 @@ impl State {
             average: counted.whole.average(whole, duration),
             share: self.interval.and_then(|_| counted.grown.share_of(grown)),
             history: if counted.tx.packets || counted.rx.packets {
-                counted.queue.history()
+                counted.queue.history(&mut quiet)
             } else {
                 [].into()
             },

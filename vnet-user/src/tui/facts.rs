@@ -64,8 +64,15 @@ impl Facts {
     pub fn new(report: Arc<Report>) -> Self {
         let devices: HashMap<DeviceKey, usize> =
             report.devices.iter().enumerate().map(|(i, device)| (device.key(), i)).collect();
-        let device_of: Vec<_> =
-            report.queues.iter().map(|queue| devices.get(&queue.device_key()).copied()).collect();
+        let mut last = None;
+        let mut device_of = Vec::with_capacity(report.queues.len());
+        for key in report.queues.iter().map(QueueReport::device_key) {
+            // The queues of a device follow each other.
+            let (_, device) =
+                last.filter(|(of, _)| *of == key).unwrap_or_else(|| (key, devices.get(&key).copied()));
+            last = Some((key, device));
+            device_of.push(device);
+        }
         let mut queues_of = vec![Vec::new(); report.devices.len()];
         for (queue, device) in device_of.iter().enumerate() {
             if let Some(device) = *device {
