@@ -85,6 +85,16 @@ impl<T: Plain> Shared<T> {
     }
 }
 
+/// Gives free memory back to the kernel. The kernel's type information takes tens of megabytes while it is read, and
+/// the allocator would keep them.
+pub(crate) fn trim() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: touches only what is free; takes the allocator's own locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
         // SAFETY: mapped by `new` with this size; nothing borrows from it.

@@ -52,6 +52,9 @@ const BURST: Duration = Duration::from_millis(20);
 /// How often queue counts are read again; tun tells nobody when a queue comes or goes.
 const REFRESH: Duration = Duration::from_secs(2);
 
+/// Times as long as it took is waited before they are read again, so that it is cheap on a host with many devices too.
+const REFRESH_REST: u32 = 1000;
+
 /// What to observe and how.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -76,7 +79,8 @@ pub struct Live {
     napi: Vec<String>,
     began: Instant,
     tick: tokio::time::Interval,
-    refreshed: Instant,
+    /// When queue counts are read again.
+    refresh: Instant,
     /// Last topology told, before the filter.
     told: Option<Topology>,
     lost: Lost,
@@ -117,6 +121,7 @@ impl Live {
             started: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             probes,
         };
+        mmap::trim();
         let mut tick = tokio::time::interval(options.interval);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         tick.reset();
@@ -129,7 +134,7 @@ impl Live {
             napi,
             began,
             tick,
-            refreshed: began,
+            refresh: began + REFRESH,
             told: None,
             lost: Lost::default(),
             stats,
@@ -195,9 +200,10 @@ impl Live {
 
     /// Reads everything once.
     fn observe(&mut self, records: &mut Vec<Record>) -> Result<()> {
-        if self.refreshed.elapsed() >= REFRESH {
-            self.refreshed = Instant::now();
+        let begin = Instant::now();
+        if begin >= self.refresh {
             self.inventory.refresh()?;
+            self.refresh = begin + REFRESH.max(begin.elapsed() * REFRESH_REST);
         }
         bind(&mut self.counters, &mut self.inventory, &self.loaded, true)?;
         self.tell_topology(records);
