@@ -128,7 +128,7 @@ impl Watching {
         let (tell, told) = mpsc::channel();
         thread::spawn(move || {
             let mut parser = vt100::Parser::new(ROWS, COLUMNS, 0);
-            let mut bytes = [0; 1 << 16];
+            let mut bytes = vec![0; 1 << 16];
             let mut listening = true;
             // To the end, so that the screen never waits for its reader.
             while let Ok(n @ 1..) = screen.read(&mut bytes) {

@@ -1,5 +1,7 @@
 //! Figures and their limits, a line each.
 
+use std::fmt::Write as _;
+
 /// What a figure is in.
 #[derive(Clone, Copy)]
 pub(crate) enum Unit {
@@ -69,7 +71,7 @@ impl Table {
             let unit = figure.unit.name();
             let mut line = format!("{:50}{:8.2} {unit}", figure.name, figure.median());
             if let [low, .., high] = figure.values[..] {
-                line += &format!("  ({low:.2} to {high:.2})");
+                let _infallible = write!(line, "  ({low:.2} to {high:.2})");
             }
             if let Some(limit) = figure.limit {
                 let verdict = if figure.missed() { "MISSED" } else { "holds" };
