@@ -98,9 +98,13 @@ impl Book {
                 }
                 Change::New(key)
             }
-            (_, Some(other)) => {
+            (known, Some(other)) => {
                 let facts = entry.facts.clone();
                 self.close(key);
+                if known.is_none() {
+                    // A device came back to its namespace: it was never another one, and nothing was counted for that.
+                    self.devices.remove(&key);
+                }
                 if let Some(entry) = self.devices.get_mut(&other) {
                     (entry.facts, entry.present, entry.provisional) = (facts, true, false);
                 }

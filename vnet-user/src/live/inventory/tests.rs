@@ -89,6 +89,17 @@ fn a_move_is_an_end_here_and_a_start_there() {
 }
 
 #[test]
+fn a_device_that_comes_back_to_its_namespace_is_listed_once() {
+    let mut book = Book::default();
+    for _ in 0..3 {
+        let Change::New(seen) = book.link(HERE, tap(FIVE, "tap0", 1)) else { panic!("it is there") };
+        book.identify(seen, 7);
+        assert_eq!(names(&book), [(key(HERE, FIVE, 0), "tap0".to_owned(), true)]);
+        assert_eq!(book.gone(HERE, FIVE), Change::Gone(key(HERE, FIVE, 0)));
+    }
+}
+
+#[test]
 fn a_reused_namespace_number_continues_nothing() {
     let mut book = Book::default();
     book.link(HERE, tap(FIVE, "tap0", 1));
