@@ -31,7 +31,7 @@ pub(crate) fn packet(ctx: &BtfTracePointContext, skb: Kernel, location: u64) {
     if inside(&code.xmit, location) {
         let slot = slots::find(ctx, dev, u32::from(direct!(skb, skb_queue_mapping: u16)));
         if slot != NO_SLOT {
-            xmit::refuse(skb);
+            xmit::refuse(skb, slot);
             dropped::<XMIT_DROPS>(slot, reason(ctx));
         }
     } else if inside(&code.recv, location) {

@@ -54,18 +54,18 @@ fn vlan(skb: Kernel) -> u32 {
     if tagged { VLAN_HEADER } else { 0 }
 }
 
-/// Takes the packet that was handed over last out of its row, if it is this one: the device refused it.
+/// Takes the packet that was handed over last out of its row, if it is this one of this slot: the device refused it.
 #[inline(always)]
-pub(crate) fn refuse(skb: Kernel) {
+pub(crate) fn refuse(skb: Kernel, slot: u32) {
     let Some(pending) = PENDING.get_ptr_mut(cpu()) else { return };
     // SAFETY: this CPU alone writes it.
     let pending = unsafe { &mut *pending };
-    if pending.skb != skb as u64 {
+    if pending.skb != skb as u64 || pending.slot != slot {
         return;
     }
     let seq = pending.seq;
     store!(pending.seq, seq + 1);
-    if let Some(row) = row(pending.slot) {
+    if let Some(row) = row(slot) {
         let class = pending.class as usize & (hist::CLASSES - 1);
         add(row, XMIT.size(class), 1_u64.wrapping_neg());
         add(row, XMIT.bytes(), u64::from(pending.len).wrapping_neg());

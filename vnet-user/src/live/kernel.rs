@@ -66,6 +66,9 @@ impl Kernel {
         for name in reasons.values_mut() {
             *name = name.trim_start_matches("SKB_DROP_REASON_").trim_start_matches("SKB_").to_owned();
         }
+        if reasons.is_empty() {
+            reasons.insert(0, "NOT_SPECIFIED".to_owned()); // before 5.17 the kernel says no reason
+        }
         let args = |name| Some((name, btf.tracepoint_args(name).ok()?));
         let mut kernel =
             Self { offsets, missing, reasons, tracepoints: load::tracepoints().filter_map(args).collect() };

@@ -15,9 +15,12 @@ pub fn object() -> Result<Cow<'static, [u8]>> {
     match std::env::var_os("VNET_BPF_OBJECT") {
         Some(path) => {
             let bytes = std::fs::read(&path);
-            Ok(Cow::Owned(
-                bytes.with_context(|| format!("VNET_BPF_OBJECT: {} cannot be read", path.display()))?,
-            ))
+            let bytes =
+                bytes.with_context(|| format!("VNET_BPF_OBJECT: {} cannot be read", path.display()))?;
+            if !bytes.starts_with(b"\x7fELF") {
+                bail!("VNET_BPF_OBJECT: {} is not an object of vnet's probes", path.display());
+            }
+            Ok(Cow::Owned(bytes))
         }
         None if EMBEDDED.is_empty() => bail!(
             "this build of vnet has no probes: build it with `cargo xtask build`, or set VNET_BPF_OBJECT to an \

@@ -3,13 +3,8 @@
 use std::fs;
 
 /// Capabilities by bit (include/uapi/linux/capability.h).
-const CAPABILITIES: [(u32, &str); 5] = [
-    (12, "CAP_NET_ADMIN"),
-    (19, "CAP_SYS_PTRACE"),
-    (21, "CAP_SYS_ADMIN"),
-    (38, "CAP_PERFMON"),
-    (39, "CAP_BPF"),
-];
+const CAPABILITIES: [(u32, &str); 5] =
+    [(19, "CAP_SYS_PTRACE"), (21, "CAP_SYS_ADMIN"), (34, "CAP_SYSLOG"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
 
 /// One thing that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +61,11 @@ fn capabilities(effective: u64) -> Vec<Problem> {
                         vnet as root to see all";
         problems.push(Problem { sentence: sentence.to_owned(), fatal: false });
     }
+    if !has("CAP_SYSLOG") {
+        let sentence = "this process lacks CAP_SYSLOG, so the tap driver's code cannot be found and its drops cannot be \
+                        told: run vnet as root";
+        problems.push(Problem { sentence: sentence.to_owned(), fatal: false });
+    }
     if !has("CAP_SYS_PTRACE") {
         let sentence = "this process lacks CAP_SYS_PTRACE, so the processes that own taps cannot be found: run vnet \
                         as root";
@@ -91,7 +91,7 @@ mod tests {
             problems[0].sentence,
             "this process lacks CAP_BPF and CAP_PERFMON, which loading probes needs: run vnet as root"
         );
-        assert_eq!(problems.iter().filter(|problem| !problem.fatal).count(), 2);
+        assert_eq!(problems.iter().filter(|problem| !problem.fatal).count(), 3);
     }
 
     #[test]
