@@ -85,12 +85,13 @@ impl<T: Plain> Shared<T> {
     }
 }
 
-/// Gives free memory back to the kernel. The kernel's type information takes tens of megabytes while it is read, and
-/// the allocator would keep them.
+/// Gives free memory back to the kernel, and large pieces whenever they become free. The kernel's type information takes
+/// tens of megabytes while it is read: the allocator would keep them, and take their size for a usual one.
 pub(crate) fn trim() {
     #[cfg(target_env = "gnu")]
     // SAFETY: touches only what is free; takes the allocator's own locks.
     unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
         libc::malloc_trim(0);
     }
 }
