@@ -52,6 +52,9 @@ const BURST: Duration = Duration::from_millis(20);
 /// How often queue counts are read again; tun tells nobody when a queue comes or goes.
 const REFRESH: Duration = Duration::from_secs(2);
 
+/// The longest that queue counts may be old, however long reading them takes.
+const REFRESH_LONGEST: Duration = Duration::from_secs(5);
+
 /// Times as long as it took is waited before they are read again, so that it is cheap on a host with many devices too.
 const REFRESH_REST: u32 = 1000;
 
@@ -203,7 +206,7 @@ impl Live {
         let begin = Instant::now();
         if begin >= self.refresh {
             self.inventory.refresh()?;
-            self.refresh = begin + REFRESH.max(begin.elapsed() * REFRESH_REST);
+            self.refresh = begin + (begin.elapsed() * REFRESH_REST).clamp(REFRESH, REFRESH_LONGEST);
         }
         bind(&mut self.counters, &mut self.inventory, &self.loaded, true)?;
         self.tell_topology(records);
