@@ -65,6 +65,8 @@ mod tests {
             queues_disabled: None,
             owner: owner.map(|(pid, comm)| Owner { pid, start: 0, comm: comm.to_owned() }),
             uncovered: Vec::new(),
+            vhost: None,
+            zerocopy: None,
         }
     }
 

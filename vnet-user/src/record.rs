@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use vnet_ebpf::hist::CLASSES;
 
-use crate::topology::{QueueKey, Topology};
+use crate::topology::{DeviceKey, QueueKey, Topology};
 
 /// Nanoseconds since counting began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -109,6 +109,117 @@ pub struct QueueCounts {
     pub tx: Option<Flow>,
     /// What the guest was given.
     pub rx: Option<Flow>,
+    /// What vhost did for it; `None` while no vhost worker has served it, or no probe sees that.
+    #[serde(default)]
+    pub vhost: Option<Vhost>,
+}
+
+/// What `vhost_net` did for one queue pair since counting began. `None` where no probe tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vhost {
+    /// How packets that the guest sent were copied.
+    pub copies: Option<Copies>,
+    /// The guest's transmit virtqueue.
+    pub tx: Ring,
+    /// The guest's receive virtqueue.
+    pub rx: Ring,
+    /// Bytes copied into the guest's buffers, vnet header included.
+    pub rx_copied_bytes: Option<u64>,
+}
+
+/// The ledger of transmit copies. Every packet of the pair is in exactly one of `batched`, `single`, `zerocopy`,
+/// `zerocopy_rejected`, `zerocopy_late` and `in_flight`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copies {
+    /// Copied by vhost and handed over in a batch (drivers/vhost/net.c: `vhost_net_build_xdp`).
+    pub batched: u64,
+    /// Copied by the tap, packet by packet.
+    pub single: u64,
+    /// Zero-copy, completed without a copy: delivered, or dropped by the host.
+    pub zerocopy: u64,
+    /// Meant to be zero-copy, and copied or refused by the tap at once.
+    pub zerocopy_rejected: u64,
+    /// Handed over without a copy, and copied later (net/core/skbuff.c: `skb_copy_ubufs`).
+    pub zerocopy_late: u64,
+    /// Handed over without a copy, not completed yet. May fall.
+    pub in_flight: u64,
+    /// Bytes copied from guest memory: vnet header and frame, or as much as was copied of it.
+    pub bytes: u64,
+    /// Batches handed to the tap.
+    pub batches: u64,
+    /// Batches by packets in them: 1, 2 to 3, 4 to 7, 8 to 15, 16 to 31, 32 to 63, 64.
+    pub batch_sizes: [u64; BATCH_CLASSES],
+    /// Why the packets of `batched` and `single` were not meant to be zero-copy.
+    pub why: WhyCopied,
+}
+
+/// Why packets were copied though zero-copy exists; their sum is `batched + single`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyCopied {
+    /// `vhost_net` was loaded without `experimental_zcopytx`, or the backend does not allow zero-copy.
+    pub module_off: u64,
+    /// Shorter than `VHOST_GOODCOPY_LEN` (256 bytes, vnet header included).
+    pub short: u64,
+    /// Too many packets were in flight (`vhost_exceeds_maxpend`).
+    pub pending: u64,
+    /// Too many zero-copy packets were copied after all of late (`vhost_net_tx_select_zcopy`).
+    pub backoff: u64,
+}
+
+/// One virtqueue as vhost serves it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ring {
+    /// Entries put into the used ring: buffers given back to the guest.
+    pub used: Option<u64>,
+    /// Notifications by the guest (kick eventfd).
+    pub kicks: Option<u64>,
+    /// Notifications to the guest (call eventfd).
+    pub calls: Option<u64>,
+    /// Updates of the used ring that the guest did not want to be notified of.
+    pub calls_suppressed: Option<u64>,
+    /// Runs of the worker for this virtqueue, by why they ended.
+    pub runs: Option<RunEnds>,
+}
+
+/// Why runs of the worker ended (drivers/vhost/net.c: `handle_tx`, `handle_rx`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEnds {
+    /// Nothing more to do: the transmit ring, or the tap's queue on the receive side, was empty.
+    pub empty: u64,
+    /// 256 packets or 512 KiB moved in one go (`vhost_exceeds_weight`); the worker comes back to it.
+    pub weight: u64,
+    /// Interrupted while busy polling.
+    pub busy_poll: u64,
+    /// No room: no receive buffers were left, or the socket's send buffer was full.
+    pub no_buffers: u64,
+}
+
+/// Classes of [`Copies::batch_sizes`].
+pub const BATCH_CLASSES: usize = 7;
+
+/// The thread that serves a queue pair of a `vhost_net` device, as last seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// The queue pair that it serves.
+    pub queue: QueueKey,
+    /// Thread id in the host's pid namespace.
+    pub tid: u32,
+    /// Process that the thread belongs to: the VM monitor's where vhost runs as its thread, its own for a kernel thread.
+    pub tgid: u32,
+    /// Its name; all pairs of a VM share it.
+    pub comm: String,
+    /// CPU that it ran on last.
+    pub cpu: Option<u32>,
+    /// NUMA node of that CPU.
+    pub node: Option<u32>,
+    /// Nanoseconds that it ran since counting began (`/proc/PID/schedstat`).
+    pub run_ns: Option<u64>,
+    /// Nanoseconds that it was ready and waited for a CPU, likewise.
+    pub wait_ns: Option<u64>,
+    /// Moves between CPUs since counting began.
+    pub migrations: Option<u64>,
+    /// Nanoseconds of `run_ns` that it spent busy polling.
+    pub busy_poll_ns: Option<u64>,
 }
 
 /// Cumulative facts at an instant. A queue that is not listed has not changed since it last was.
@@ -118,6 +229,13 @@ pub struct Sample {
     pub at: Nanos,
     /// Queues, sorted by key.
     pub queues: Vec<(QueueKey, QueueCounts)>,
+    /// Workers of vhost, sorted by queue. One that is not listed has not changed since it last was.
+    #[serde(default)]
+    pub workers: Vec<Worker>,
+    /// Differences between independent counts of a device, by name, where they were taken: 0 unless something was
+    /// missed, or is on its way between the two.
+    #[serde(default)]
+    pub residuals: Vec<(DeviceKey, BTreeMap<String, i64>)>,
 }
 
 /// What was not seen.

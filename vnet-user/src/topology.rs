@@ -99,6 +99,12 @@ pub struct Device {
     pub owner: Option<Owner>,
     /// Why counts of this device do not cover all of its traffic, one sentence each; empty when they do.
     pub uncovered: Vec<String>,
+    /// Queues are served by `vhost_net`; `None` while not known.
+    #[serde(default)]
+    pub vhost: Option<bool>,
+    /// Transmit zero-copy is on; `None` while not known.
+    #[serde(default)]
+    pub zerocopy: Option<bool>,
 }
 
 /// All devices at an instant, sorted by key. A newer topology replaces the older one whole.

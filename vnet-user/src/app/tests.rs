@@ -23,9 +23,9 @@ fn source() -> Record {
 fn sample(seconds: u64, packets: u64) -> Record {
     let device = DeviceKey { netns: Netns(1), ifindex: IfIndex(7), generation: 0 };
     let tx = Flow { sizes: [packets, 0, 0, 0, 0, 0, 0, 0], ..Flow::default() };
-    let counts = QueueCounts { tx: Some(tx), rx: None };
+    let counts = QueueCounts { tx: Some(tx), ..QueueCounts::default() };
     let queues = vec![(QueueKey { device, queue: QueuePair(0) }, counts)];
-    Record::Sample(Sample { at: Nanos(seconds * 1_000_000_000), queues })
+    Record::Sample(Sample { at: Nanos(seconds * 1_000_000_000), queues, ..Sample::default() })
 }
 
 fn records(batches: Vec<Vec<Record>>) -> Source {

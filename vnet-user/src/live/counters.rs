@@ -150,10 +150,18 @@ impl Counters {
         }
         if slot.meta.kind == kind::VIRTIO_NET {
             let covered = self.coverage.virtio_net;
-            return QueueCounts { tx: covered.tx.then_some(xmit), rx: covered.rx.then_some(recv) };
+            return QueueCounts {
+                tx: covered.tx.then_some(xmit),
+                rx: covered.rx.then_some(recv),
+                vhost: None,
+            };
         }
         recv.stack_drops = self.coverage.stack_drops.then_some(slot.told[STACK_DROPS]);
-        QueueCounts { tx: self.coverage.tap.tx.then_some(recv), rx: self.coverage.tap.rx.then_some(xmit) }
+        QueueCounts {
+            tx: self.coverage.tap.tx.then_some(recv),
+            rx: self.coverage.tap.rx.then_some(xmit),
+            vhost: None,
+        }
     }
 
     fn drops(&self, slot: &Slot, cell: usize, unlisted: bool) -> BTreeMap<Arc<str>, u64> {

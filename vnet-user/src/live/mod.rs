@@ -223,7 +223,7 @@ impl Live {
             self.loaded.time(&mut self.source.probes);
             records.push(Record::Source(self.source.clone()));
         }
-        records.push(Record::Sample(Sample { at, queues }));
+        records.push(Record::Sample(Sample { at, queues, workers: Vec::new(), residuals: Vec::new() }));
         let cells = counters::lost(&self.loaded.maps);
         let kernel = cells[lost::NO_SLOT] + cells[lost::QUEUE_RANGE] + cells[lost::DROP_REASON];
         let events = kernel + self.loaded.skipped.runs() + self.inventory.lost_events();

@@ -17,9 +17,11 @@ pub(crate) fn parse(line: &str) -> Result<Record> {
     Ok(match head[..] {
         ["source", ref signals @ ..] => Record::Source(source(signals)?),
         ["topology"] => Record::Topology(Topology { devices: parts.map(device).collect::<Result<_>>()? }),
-        ["sample", at] => {
-            Record::Sample(Sample { at: instant(at)?, queues: parts.map(queue).collect::<Result<_>>()? })
-        }
+        ["sample", at] => Record::Sample(Sample {
+            at: instant(at)?,
+            queues: parts.map(queue).collect::<Result<_>>()?,
+            ..Sample::default()
+        }),
         ["lost", events, records] => {
             Record::Lost(Lost { events: number(events)?, records: number(records)? })
         }
@@ -104,6 +106,8 @@ fn device(text: &str) -> Result<Device> {
         queues_disabled: None,
         owner: None,
         uncovered: Vec::new(),
+        vhost: None,
+        zerocopy: None,
     };
     for word in rest {
         match *word {
@@ -122,8 +126,8 @@ fn queue(text: &str) -> Result<(QueueKey, QueueCounts)> {
         return Err(format!("{text:?} is not QUEUE DIRECTION …"));
     };
     let counts = match direction {
-        "tx" => QueueCounts { tx: Some(flow(rest)?), rx: None },
-        "rx" => QueueCounts { tx: None, rx: Some(flow(rest)?) },
+        "tx" => QueueCounts { tx: Some(flow(rest)?), ..QueueCounts::default() },
+        "rx" => QueueCounts { rx: Some(flow(rest)?), ..QueueCounts::default() },
         other => return Err(format!("{other:?} is no direction")),
     };
     Ok((queue_key(key)?, counts))

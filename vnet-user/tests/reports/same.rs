@@ -36,11 +36,16 @@ fn flow() -> impl Strategy<Value = Flow> {
 }
 
 fn sample() -> impl Strategy<Value = Sample> {
-    let counts = (option::of(flow()), option::of(flow())).prop_map(|(tx, rx)| QueueCounts { tx, rx });
+    let counts =
+        (option::of(flow()), option::of(flow())).prop_map(|(tx, rx)| QueueCounts { tx, rx, vhost: None });
     let key =
         (device_key(), 0..3u16).prop_map(|(device, queue)| QueueKey { device, queue: QueuePair(queue) });
     (prop_oneof![9 => 0..5_000_000_000u64, 1 => any::<u64>()], prop::collection::btree_map(key, counts, 0..6))
-        .prop_map(|(at, queues)| Sample { at: Nanos(at), queues: queues.into_iter().collect() })
+        .prop_map(|(at, queues)| Sample {
+            at: Nanos(at),
+            queues: queues.into_iter().collect(),
+            ..Sample::default()
+        })
 }
 
 fn topology() -> impl Strategy<Value = Topology> {
@@ -60,6 +65,8 @@ fn topology() -> impl Strategy<Value = Topology> {
                 queues_disabled: None,
                 owner: comm.map(|comm| Owner { pid: 1, start: 2, comm }),
                 uncovered: uncovered.into_iter().collect(),
+                vhost: None,
+                zerocopy: None,
             })
             .collect(),
     })

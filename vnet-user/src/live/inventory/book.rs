@@ -258,6 +258,8 @@ fn device(key: DeviceKey, entry: &Entry) -> Device {
         queues_disabled: queues.disabled,
         owner: entry.owner.clone(),
         uncovered: uncovered(&entry.facts),
+        vhost: None,
+        zerocopy: None,
     }
 }
 
