@@ -103,6 +103,10 @@ pub mod lost {
     pub const QUEUE_RANGE: usize = 1;
     /// A drop whose reason found no room in `DROPS` (it is in the row's total).
     pub const DROP_REASON: usize = 2;
+    /// No number was free for a vhost device.
+    pub const NO_PAIR: usize = 3;
+    /// A zero-copy packet in flight found no room.
+    pub const IN_FLIGHT: usize = 4;
     /// Number of cells.
     pub const CELLS: usize = 8;
 }

@@ -8,3 +8,4 @@ pub mod counter;
 pub mod device;
 pub mod hist;
 pub mod offsets;
+pub mod vhost;

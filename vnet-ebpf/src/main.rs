@@ -17,9 +17,11 @@
 
 mod probes;
 
+use vnet_ebpf::vhost::mode;
+
 use aya_ebpf::{
-    macros::{btf_tracepoint, fentry},
-    programs::{BtfTracePointContext, FEntryContext},
+    macros::{btf_tracepoint, fentry, fexit},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext},
 };
 
 /// A device without NAPI (a tap) hands a packet to the stack.
@@ -68,6 +70,97 @@ fn register(_ctx: FEntryContext) -> i32 {
 #[btf_tracepoint(function = "notifier_run")]
 fn notify(_ctx: BtfTracePointContext) -> i32 {
     probes::slots::registered();
+    0
+}
+
+/// A vhost device is torn down.
+#[fentry(function = "vhost_dev_cleanup")]
+fn vhost_close(ctx: FEntryContext) -> i32 {
+    probes::vhost::pair::forget(ctx.arg(0));
+    0
+}
+
+/// A worker begins to send for a guest, copying everything.
+#[fentry(function = "handle_tx_copy")]
+fn tx_copy(ctx: FEntryContext) -> i32 {
+    probes::vhost::tx::begin(&ctx, ctx.arg(0), mode::COPY);
+    0
+}
+
+/// A worker begins to send for a guest, without copies where that pays.
+#[fentry(function = "handle_tx_zerocopy")]
+fn tx_zerocopy(ctx: FEntryContext) -> i32 {
+    probes::vhost::tx::begin(&ctx, ctx.arg(0), mode::ZEROCOPY);
+    0
+}
+
+/// A worker has sent what it could.
+#[fexit(function = "handle_tx_copy")]
+fn tx_end(ctx: FExitContext) -> i32 {
+    probes::vhost::tx::end(&ctx, ctx.arg(0));
+    0
+}
+
+/// A worker begins to receive for a guest.
+#[fentry(function = "handle_rx")]
+fn rx_begin(ctx: FEntryContext) -> i32 {
+    probes::vhost::rx::begin(&ctx, ctx.arg(0));
+    0
+}
+
+/// A worker has received what it could.
+#[fexit(function = "handle_rx")]
+fn rx_end(ctx: FExitContext) -> i32 {
+    probes::vhost::rx::end(&ctx, ctx.arg(0));
+    0
+}
+
+/// A worker hands a packet or a batch of them to a tap.
+#[fentry(function = "tun_sendmsg")]
+fn sendmsg(ctx: FEntryContext) -> i32 {
+    probes::vhost::tx::sendmsg(&ctx, ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    0
+}
+
+/// A worker takes a packet from a tap.
+#[fentry(function = "tun_recvmsg")]
+fn recvmsg(ctx: FEntryContext) -> i32 {
+    probes::vhost::rx::recvmsg(&ctx, ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    0
+}
+
+/// A worker begins to give buffers back to a guest, and to call it if it wants that.
+#[fentry(function = "vhost_add_used_and_signal_n")]
+fn used_begin(ctx: FEntryContext) -> i32 {
+    probes::vhost::signal::used_begins(ctx.arg(1));
+    0
+}
+
+/// A worker has done so.
+#[fexit(function = "vhost_add_used_and_signal_n")]
+fn used_end(ctx: FExitContext) -> i32 {
+    probes::vhost::signal::used_ends(&ctx, ctx.arg(1));
+    0
+}
+
+/// An eventfd is signalled.
+#[fentry(function = "eventfd_signal_mask")]
+fn eventfd(ctx: FEntryContext) -> i32 {
+    probes::vhost::signal::eventfd(ctx.arg(0));
+    0
+}
+
+/// Something that a vhost device waits for is ready.
+#[fentry(function = "vhost_poll_wakeup")]
+fn wakeup(ctx: FEntryContext) -> i32 {
+    probes::vhost::signal::wakeup(&ctx, ctx.arg(0));
+    0
+}
+
+/// A zero-copy packet is done with.
+#[fexit(function = "vhost_zerocopy_complete")]
+fn completed(ctx: FExitContext) -> i32 {
+    probes::vhost::zerocopy::completed(ctx.arg(0), ctx.arg(1));
     0
 }
 

@@ -18,6 +18,8 @@ pub const CONSTANT: u32 = 0x7600_0000;
 pub enum Lookup {
     /// Byte offset of a member: structure, dotted path.
     Offset(&'static str, &'static str),
+    /// Bytes of a structure.
+    Size(&'static str),
     /// Mask of a bit-field within the byte at its offset.
     Mask(&'static str, &'static str),
     /// Value of an enumerator.
@@ -51,13 +53,19 @@ pub mod by {
     pub const XMIT: u32 = 2;
     /// Dropped packets.
     pub const DROP: u32 = 4;
+    /// What a vhost worker does.
+    pub const VHOST: u32 = 8;
+    /// What it does with zero-copy.
+    pub const ZEROCOPY: u32 = 16;
+    /// Kicks.
+    pub const KICK: u32 = 32;
     /// All of them.
     pub const EVERY: u32 = RECV | XMIT | DROP;
     /// None: the field is an extra that some kernels lack.
     pub const NONE: u32 = 0;
 }
 
-use Lookup::{Enumerator, Mask, Offset, Setting};
+use Lookup::{Enumerator, Mask, Offset, Setting, Size};
 
 table! {
     /// Bytes from `data` to the end of the packet.
@@ -136,6 +144,80 @@ table! {
     tun_dev = Offset("tun_struct", "dev"), by: by::NONE;
     /// The reason that has a cell of its own.
     reason_full_ring = Enumerator("SKB_DROP_REASON_FULL_RING"), by: by::NONE;
+    /// Socket of a tun queue file, as vhost holds it.
+    tun_file_socket = Offset("tun_file", "socket"), by: by::VHOST | by::KICK;
+    /// Socket behind it.
+    socket_sk = Offset("socket", "sk"), by: by::VHOST | by::KICK;
+    /// Protocol of a socket.
+    sk_prot = Offset("sock", "__sk_common.skc_prot"), by: by::VHOST | by::KICK;
+    /// Its name: `tun` for a tap's queue.
+    proto_name = Offset("proto", "name"), by: by::VHOST | by::KICK;
+    /// Control message of `sendmsg`: a batch, or the completion of zero-copy.
+    msg_control = Offset("msghdr", "msg_control"), by: by::VHOST;
+    /// What it is: `TUN_MSG_UBUF` or `TUN_MSG_PTR`.
+    ctl_type = Offset("tun_msg_ctl", "type"), by: by::VHOST;
+    /// Packets of a batch.
+    ctl_num = Offset("tun_msg_ctl", "num"), by: by::VHOST;
+    /// The batch, or the completion.
+    ctl_ptr = Offset("tun_msg_ctl", "ptr"), by: by::VHOST;
+    /// Bytes from one packet of a batch to the next.
+    xdp_size = Size("xdp_buff"), by: by::VHOST;
+    /// Start of a packet of a batch.
+    xdp_data = Offset("xdp_buff", "data"), by: by::VHOST;
+    /// Its end.
+    xdp_data_end = Offset("xdp_buff", "data_end"), by: by::VHOST;
+    /// Start of its buffer, where the vnet header is.
+    xdp_hard_start = Offset("xdp_buff", "data_hard_start"), by: by::VHOST;
+    /// The vnet header from there, where a structure lies around it (before 6.18).
+    tun_xdp_gso = Offset("tun_xdp_hdr", "gso"), by: by::NONE;
+    /// Queue pair of a vhost device: receive, then transmit.
+    net_vqs = Offset("vhost_net", "vqs"), by: by::VHOST | by::KICK;
+    /// Bytes of each.
+    nvq_size = Size("vhost_net_virtqueue"), by: by::VHOST | by::KICK;
+    /// Receive buffers used and not yet told; in a zero-copy transmit queue the first packet in flight.
+    nvq_done_idx = Offset("vhost_net_virtqueue", "done_idx"), by: by::VHOST;
+    /// Bytes of vnet header towards the socket.
+    nvq_sock_hlen = Offset("vhost_net_virtqueue", "sock_hlen"), by: by::VHOST;
+    /// Zero-copy packets begun.
+    nvq_upend_idx = Offset("vhost_net_virtqueue", "upend_idx"), by: by::ZEROCOPY;
+    /// Where vhost waits for the socket to be ready, per direction.
+    net_poll = Offset("vhost_net", "poll"), by: by::VHOST;
+    /// Bytes of each.
+    poll_size = Size("vhost_poll"), by: by::VHOST;
+    /// What it waits on; null when it does not.
+    poll_wqh = Offset("vhost_poll", "wqh"), by: by::VHOST;
+    /// Its entry in a wait queue.
+    poll_wait = Offset("vhost_poll", "wait"), by: by::KICK;
+    /// What it has the worker do.
+    poll_fn = Offset("vhost_poll", "work.fn"), by: by::KICK;
+    /// Its device.
+    poll_dev = Offset("vhost_poll", "dev"), by: by::KICK;
+    /// Backend of a virtqueue.
+    vq_private_data = Offset("vhost_virtqueue", "private_data"), by: by::VHOST | by::KICK;
+    /// Size of a virtqueue.
+    vq_num = Offset("vhost_virtqueue", "num"), by: by::ZEROCOPY;
+    /// Next descriptor chain that vhost will take.
+    vq_last_avail = Offset("vhost_virtqueue", "last_avail_idx"), by: by::VHOST;
+    /// Next entry of the used ring that vhost will write.
+    vq_last_used = Offset("vhost_virtqueue", "last_used_idx"), by: by::VHOST;
+    /// `VRING_USED_F_NO_NOTIFY`: vhost wants no kicks.
+    vq_used_flags = Offset("vhost_virtqueue", "used_flags"), by: by::VHOST;
+    /// Microseconds of busy polling.
+    vq_busyloop = Offset("vhost_virtqueue", "busyloop_timeout"), by: by::VHOST;
+    /// Call eventfd.
+    vq_call = Offset("vhost_virtqueue", "call_ctx.ctx"), by: by::VHOST;
+    /// Guest memory of the packet at hand.
+    vq_iov = Offset("vhost_virtqueue", "iov"), by: by::VHOST;
+    /// Zero-copy packets in flight and done.
+    vq_heads = Offset("vhost_virtqueue", "heads"), by: by::ZEROCOPY;
+    /// Index of a zero-copy packet in there.
+    ubuf_desc = Offset("ubuf_info_msgzc", "desc"), by: by::ZEROCOPY;
+    /// Its device.
+    ubuf_ctx = Offset("ubuf_info_msgzc", "ctx"), by: by::ZEROCOPY;
+    /// Virtqueue of that.
+    ubufs_vq = Offset("vhost_net_ubuf_ref", "vq"), by: by::ZEROCOPY;
+    /// Bytes of a packet that are not in its linear part.
+    skb_data_len = Offset("sk_buff", "data_len"), by: by::ZEROCOPY;
     /// Rows per bank.
     slots = Setting, by: by::EVERY;
     /// Entries of the cache less one.

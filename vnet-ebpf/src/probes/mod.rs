@@ -3,6 +3,7 @@
 pub(crate) mod drop;
 pub(crate) mod recv;
 pub(crate) mod slots;
+pub(crate) mod vhost;
 pub(crate) mod xmit;
 
 use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::Array};
@@ -166,27 +167,60 @@ fn gso_extra_segments(skb: Kernel, len: u32) -> u32 {
     let shared = head.wrapping_add(direct!(skb, skb_end: u32) as usize);
     match probe!(shared, shinfo_gso_size: u16) {
         None | Some(0) => 0,
-        Some(size) => gso_segments(skb, head, shared, len, u32::from(size)).saturating_sub(1),
+        Some(size) => {
+            let headers = Headers {
+                head,
+                mac: direct!(skb, skb_mac_header: u16),
+                transport: direct!(skb, skb_transport_header: u16),
+                inner_transport: direct!(skb, skb_inner_transport_header: u16),
+            };
+            gso_segments(&headers, shared, len, u32::from(size)).saturating_sub(1)
+        }
     }
+}
+
+/// Likewise for a packet that is only known by its address.
+#[inline(never)]
+fn gso_probed(skb: Kernel, len: u32) -> u32 {
+    let (Some(head), Some(end)) = (probe!(skb, skb_head: Kernel), probe!(skb, skb_end: u32)) else {
+        return 0;
+    };
+    let shared = head.wrapping_add(end as usize);
+    match probe!(shared, shinfo_gso_size: u16) {
+        None | Some(0) => 0,
+        Some(size) => {
+            let headers = Headers {
+                head,
+                mac: probe!(skb, skb_mac_header: u16).unwrap_or(0),
+                transport: probe!(skb, skb_transport_header: u16).unwrap_or(0),
+                inner_transport: probe!(skb, skb_inner_transport_header: u16).unwrap_or(0),
+            };
+            gso_segments(&headers, shared, len, u32::from(size)).saturating_sub(1)
+        }
+    }
+}
+
+/// Where the headers of a packet are, from `head`.
+struct Headers {
+    head: Kernel,
+    mac: u16,
+    transport: u16,
+    inner_transport: u16,
 }
 
 /// Segments of a GSO packet: what the kernel says, or for a guest's packet, of which it says 0, what it will be cut into
 /// (net/core/dev.c: `qdisc_pkt_len_init`).
 #[inline(always)]
-fn gso_segments(skb: Kernel, head: Kernel, shared: Kernel, len: u32, size: u32) -> u32 {
+fn gso_segments(headers: &Headers, shared: Kernel, len: u32, size: u32) -> u32 {
     if let Some(segments @ 1..) = probe!(shared, shinfo_gso_segs: u16) {
         return u32::from(segments);
     }
     let kind = probe!(shared, shinfo_gso_type: u32).unwrap_or(0);
     let tunnel = kind & (offset!(gso_udp_tunnel) | offset!(gso_udp_tunnel_csum)) != 0;
-    let transport = if tunnel {
-        direct!(skb, skb_inner_transport_header: u16)
-    } else {
-        direct!(skb, skb_transport_header: u16)
-    };
-    let header = u32::from(transport).wrapping_sub(u32::from(direct!(skb, skb_mac_header: u16)));
+    let transport = if tunnel { headers.inner_transport } else { headers.transport };
+    let header = u32::from(transport).wrapping_sub(u32::from(headers.mac));
     let transport_header = if kind & (offset!(gso_tcpv4) | offset!(gso_tcpv6)) != 0 {
-        let tcp = head.wrapping_add(transport as usize).wrapping_add(12);
+        let tcp = headers.head.wrapping_add(transport as usize).wrapping_add(12);
         // SAFETY: bpf_probe_read_kernel checks the address.
         let data_offset = unsafe { aya_ebpf::helpers::bpf_probe_read_kernel(tcp) }.unwrap_or(0x50);
         u32::from(data_offset >> 4) * 4

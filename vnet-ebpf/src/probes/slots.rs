@@ -4,6 +4,7 @@
 use core::cell::UnsafeCell;
 
 use aya_ebpf::{
+    EbpfContext,
     helpers::bpf_probe_read_kernel,
     macros::map,
     maps::{Array, HashMap, Queue},
@@ -93,7 +94,7 @@ pub(crate) fn registered() {
 }
 
 #[inline(always)]
-fn epoch() -> u64 {
+pub(crate) fn epoch() -> u64 {
     // SAFETY: a word that only grows.
     unsafe { core::ptr::read_volatile(EPOCH.0.get()) }
 }
@@ -210,7 +211,7 @@ fn watched(dev: Kernel) -> u32 {
 
 /// Takes a free slot for a queue; another CPU that does so at the same time gets the same one.
 #[inline(always)]
-fn claim(ctx: &BtfTracePointContext, dev: Kernel, id: Identity, queue: u32, kind: u32) -> Option<u32> {
+fn claim<C: EbpfContext>(ctx: &C, dev: Kernel, id: Identity, queue: u32, kind: u32) -> Option<u32> {
     if queue > MAX_QUEUE {
         lose(lost::QUEUE_RANGE);
         return None;
@@ -251,7 +252,7 @@ fn claim(ctx: &BtfTracePointContext, dev: Kernel, id: Identity, queue: u32, kind
 
 /// The slot of a queue reached through plain addresses; claimed when it is new. The device is known to be a tap.
 #[inline(always)]
-pub(crate) fn find_probed(ctx: &BtfTracePointContext, dev: Kernel, queue: u32) -> Option<u32> {
+pub(crate) fn find_probed<C: EbpfContext>(ctx: &C, dev: Kernel, queue: u32) -> Option<u32> {
     let id = Identity::probed(dev)?;
     // SAFETY: as in `find`.
     if let Some(slot) = unsafe { SLOTS.get(id.key(queue)) } {

@@ -80,6 +80,10 @@ pub struct Btf {
     starts: Vec<u32>,
     /// (hash of the name, id), sorted.
     names: Vec<(u32, u32)>,
+    /// Likewise, of the module.
+    module: Vec<(u32, u32)>,
+    /// Lengths of `types`, `strings` and `starts` without the module.
+    base: [usize; 3],
 }
 
 const NAMED: [u32; 5] = [4, 6, 8, 12, 19];
@@ -87,29 +91,78 @@ const NAMED: [u32; 5] = [4, 6, 8, 12, 19];
 impl Btf {
     /// Reads one blob, or a base and its split blob; ids run on just as the kernel numbers them.
     pub fn parse(parts: &[&[u8]]) -> Result<Self, BtfError> {
-        let (mut types, mut strings) = (Vec::new(), Vec::new());
-        for part in parts {
-            let (part_types, part_strings) = sections(part).ok_or(BtfError::Format("bad header"))?;
-            types.extend_from_slice(part_types);
-            strings.extend_from_slice(part_strings);
+        let mut btf = Self {
+            types: Vec::new(),
+            strings: Vec::new(),
+            starts: Vec::new(),
+            names: Vec::new(),
+            module: Vec::new(),
+            base: [0; 3],
+        };
+        for (index, part) in parts.iter().enumerate() {
+            let names = btf.append(part)?;
+            if index == 0 {
+                btf.names = names;
+                btf.base = [btf.types.len(), btf.strings.len(), btf.starts.len()];
+            } else {
+                btf.module.extend(names);
+                btf.module.sort_unstable();
+            }
         }
-        let mut btf = Self { types, strings, starts: Vec::new(), names: Vec::new() };
-        let mut at = 0;
-        while at < btf.types.len() {
-            let size = btf.size_at(at).ok_or(BtfError::Format("type cut short"))?;
-            btf.starts.push(u32::try_from(at).map_err(|_| BtfError::Format("too large"))?);
-            let id = u32::try_from(btf.starts.len()).map_err(|_| BtfError::Format("too many types"))?;
-            if NAMED.contains(&btf.kind_at(at)) {
-                let name = btf.name(btf.word(at).unwrap_or(0));
+        Ok(btf)
+    }
+
+    /// Has a module follow the kernel, instead of the module that did so far.
+    ///
+    /// # Errors
+    /// When it is not BTF; then no module follows.
+    pub fn follow(&mut self, module: &[u8]) -> Result<(), BtfError> {
+        self.unfollow();
+        match self.append(module) {
+            Ok(names) => self.module = names,
+            Err(error) => {
+                self.unfollow();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves the kernel alone.
+    pub fn unfollow(&mut self) {
+        let [types, strings, starts] = self.base;
+        self.types.truncate(types);
+        self.strings.truncate(strings);
+        self.starts.truncate(starts);
+        self.module.clear();
+    }
+
+    /// Takes in the types and strings of a blob; returns its names.
+    fn append(&mut self, part: &[u8]) -> Result<Vec<(u32, u32)>, BtfError> {
+        let (types, strings) = sections(part).ok_or(BtfError::Format("bad header"))?;
+        let mut at = self.types.len();
+        self.types.extend_from_slice(types);
+        self.strings.extend_from_slice(strings);
+        let mut names = Vec::new();
+        while at < self.types.len() {
+            let size = self.size_at(at).ok_or(BtfError::Format("type cut short"))?;
+            self.starts.push(u32::try_from(at).map_err(|_| BtfError::Format("too large"))?);
+            let id = u32::try_from(self.starts.len()).map_err(|_| BtfError::Format("too many types"))?;
+            if NAMED.contains(&self.kind_at(at)) {
+                let name = self.name(self.word(at).unwrap_or(0));
                 if !name.is_empty() {
-                    let entry = (hash(name), id);
-                    btf.names.push(entry);
+                    names.push((hash(name), id));
                 }
             }
             at += size;
         }
-        btf.names.sort_unstable();
-        Ok(btf)
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Whether a type is the module's own.
+    pub fn is_modules(&self, id: u32) -> bool {
+        id as usize > self.base[2]
     }
 
     /// Id of the first type of that kind and name, as the kernel numbers it.
@@ -146,6 +199,32 @@ impl Btf {
         ids.flatten().map(|(label, value)| (value, label.to_owned())).collect()
     }
 
+    /// Bytes of a structure.
+    ///
+    /// # Errors
+    /// When there is none of that name, or several differ in size.
+    pub fn size(&self, structure: &str) -> Result<u32, BtfError> {
+        self.id(Kind::Struct, structure)?;
+        let sizes = self.ids(Kind::Struct, structure).filter_map(|id| self.word(self.start(id)? + 8));
+        let sizes: std::collections::BTreeSet<u32> = sizes.collect();
+        match sizes.len() {
+            1 => Ok(sizes.into_iter().next().unwrap_or(0)),
+            _ => Err(BtfError::Ambiguous(structure.to_owned(), "its size".to_owned())),
+        }
+    }
+
+    /// A function: its id, and how many arguments it takes.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it is described in a way that this reader does not know.
+    pub fn function(&self, name: &str) -> Result<(u32, usize), BtfError> {
+        let id = self.id(Kind::Func, name)?;
+        let proto = self.start(id).and_then(|at| self.start(self.word(at + 8)?));
+        let at = proto.filter(|at| self.kind_at(*at) == 13);
+        let at = at.ok_or(BtfError::Format("function without a prototype"))?;
+        Ok((id, self.vlen_at(at)))
+    }
+
     /// Arguments of a tracepoint as a `tp_btf` program gets them.
     pub fn tracepoint_args(&self, tracepoint: &str) -> Result<usize, BtfError> {
         let typedef = self.id(Kind::Typedef, &format!("btf_trace_{tracepoint}"))?;
@@ -154,18 +233,19 @@ impl Btf {
         Ok(self.vlen_at(at).saturating_sub(1)) // the first is the tracepoint's private data
     }
 
-    fn ids(&self, kind: Kind, name: &str) -> impl Iterator<Item = u32> {
+    fn ids<'a>(&'a self, kind: Kind, name: &'a str) -> impl Iterator<Item = u32> + 'a {
         let wanted = hash(name);
-        let first = self.names.partition_point(|(h, _)| *h < wanted);
-        self.names[first..].iter().take_while(move |(h, _)| *h == wanted).map(|(_, id)| *id).filter(
-            move |id| {
-                self.start(*id).is_some_and(|at| {
-                    let found = self.kind_at(at);
-                    (found == kind as u32 || (kind == Kind::Enum && found == 19))
-                        && self.word(at).is_some_and(|offset| self.name(offset) == name)
-                })
-            },
-        )
+        let hashed = move |names: &'a [(u32, u32)]| {
+            let first = names.partition_point(|(h, _)| *h < wanted);
+            names[first..].iter().take_while(move |(h, _)| *h == wanted).map(|(_, id)| *id)
+        };
+        hashed(&self.names).chain(hashed(&self.module)).filter(move |id| {
+            self.start(*id).is_some_and(|at| {
+                let found = self.kind_at(at);
+                (found == kind as u32 || (kind == Kind::Enum && found == 19))
+                    && self.word(at).is_some_and(|offset| self.name(offset) == name)
+            })
+        })
     }
 
     fn walk(&self, mut id: u32, path: &str) -> Option<Member> {
@@ -292,101 +372,4 @@ fn hash(name: &str) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Builds a blob from types as words and a string section.
-    fn blob(types: &[u32], strings: &str) -> Vec<u8> {
-        let types: Vec<u8> = types.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let mut out = Vec::new();
-        let lengths = [u32::try_from(types.len()).unwrap(), u32::try_from(strings.len()).unwrap()];
-        for word in [0xeb9f, 24, 0, lengths[0], lengths[0], lengths[1]] {
-            out.extend_from_slice(&u32::to_le_bytes(word));
-        }
-        out.extend_from_slice(&types);
-        out.extend_from_slice(strings.as_bytes());
-        out
-    }
-
-    const STRINGS: &str = "\0int\0outer\0a\0flag\0inner\0late\0color\0RED\0GREEN\0";
-
-    fn at(name: &str) -> u32 {
-        u32::try_from(STRINGS.find(&format!("\0{name}\0")).unwrap() + 1).unwrap()
-    }
-
-    /// `struct outer { int a; union { int late; }; int flag : 3 at bit 66; }` and `enum color { RED = 4, GREEN = 9 }`.
-    fn sample() -> Vec<u8> {
-        let types = [
-            &[at("int"), 1 << 24, 4, 32][..],
-            &[0, 5 << 24 | 1, 4, at("late"), 1, 0],
-            &[at("outer"), 1 << 31 | 4 << 24 | 3, 12, at("a"), 1, 0, 0, 2, 32, at("flag"), 1, 0x0300_0042],
-            &[at("color"), 6 << 24 | 2, 4, at("RED"), 4, at("GREEN"), 9],
-        ];
-        blob(&types.concat(), STRINGS)
-    }
-
-    #[test]
-    fn members_are_found_through_anonymous_unions() {
-        let btf = Btf::parse(&[&sample()]).unwrap();
-        assert_eq!(btf.member("outer", "a").unwrap().byte(), 0);
-        assert_eq!(btf.member("outer", "late").unwrap().byte(), 4);
-        let flag = btf.member("outer", "flag").unwrap();
-        assert_eq!((flag.byte(), flag.mask()), (8, Some(0b1_1100)));
-    }
-
-    #[test]
-    fn what_is_missing_is_named() {
-        let btf = Btf::parse(&[&sample()]).unwrap();
-        let member = btf.member("outer", "nothing").unwrap_err();
-        assert_eq!(member.to_string(), "this kernel's struct outer has no field nothing");
-        let structure = btf.member("other", "a").unwrap_err();
-        assert_eq!(structure.to_string(), "this kernel's BTF has no struct other");
-    }
-
-    #[test]
-    fn enumerators_are_found_by_name() {
-        let btf = Btf::parse(&[&sample()]).unwrap();
-        assert_eq!(btf.enumerator("GREEN"), Some(9));
-        assert_eq!(btf.enumerator("BLUE"), None);
-        assert_eq!(btf.enumeration("color")[&4], "RED");
-    }
-
-    #[test]
-    fn two_structures_that_disagree_are_refused() {
-        let extra = blob(&[at("outer"), 4 << 24 | 1, 8, at("a"), 1, 32], "");
-        let btf = Btf::parse(&[&sample(), &extra]).unwrap();
-        assert!(matches!(btf.member("outer", "a"), Err(BtfError::Ambiguous(..))));
-        assert_eq!(btf.member("outer", "late").unwrap().byte(), 4);
-    }
-
-    #[test]
-    fn the_running_kernel_is_read() {
-        let Ok(bytes) = std::fs::read("/sys/kernel/btf/vmlinux") else {
-            println!("skipped: this kernel has no BTF (/sys/kernel/btf/vmlinux)");
-            return;
-        };
-        let btf = Btf::parse(&[&bytes]).unwrap();
-        assert_eq!(btf.member("list_head", "prev").unwrap().byte(), 8);
-        assert_eq!(btf.tracepoint_args("net_dev_start_xmit").unwrap(), 2);
-        assert!(btf.member("sk_buff", "queue_mapping").unwrap().byte() > 0);
-    }
-
-    proptest! {
-        #[test]
-        fn damaged_input_never_panics(cut in 0usize..400, flips in proptest::collection::vec((0usize..400, any::<u8>()), 0..8)) {
-            let mut bytes = sample();
-            for (index, value) in flips {
-                let len = bytes.len();
-                bytes[index % len] = value;
-            }
-            bytes.truncate(cut);
-            if let Ok(btf) = Btf::parse(&[&bytes]) {
-                let _ = btf.member("outer", "late");
-                let _ = btf.enumerator("GREEN");
-                let _ = btf.tracepoint_args("x");
-            }
-        }
-    }
-}
+mod tests;

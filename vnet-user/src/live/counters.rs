@@ -11,9 +11,10 @@ use vnet_ebpf::{
     },
     device::{CacheEntry, Meta, NO_SLOT, kind},
     hist::CLASSES,
+    vhost::VhostRow,
 };
 
-use super::load::Maps;
+use super::{load::Maps, vhost};
 use crate::{
     record::{Flow, QueueCounts},
     topology::QueueKey,
@@ -32,6 +33,7 @@ pub(crate) struct Coverage {
     pub(crate) tap: Covered,
     pub(crate) virtio_net: Covered,
     pub(crate) stack_drops: bool,
+    pub(crate) vhost: vhost::Known,
 }
 
 /// Drops of one slot and cell, by reason.
@@ -50,6 +52,35 @@ struct Slot {
     fresh: bool,
     /// Reads since the device was found to be gone.
     gone: Option<u8>,
+    /// What vhost did.
+    vhost: VhostSlot,
+}
+
+/// What vhost did for the queue of a slot.
+struct VhostSlot {
+    /// Counts that were there before counting began.
+    base: VhostRow,
+    /// As last read.
+    told: VhostRow,
+    /// What the stack saw of the queue before vhost served it: from then on, vhost's own counts are added to this.
+    before: Option<Row>,
+}
+
+impl VhostSlot {
+    fn new(base: VhostRow) -> Self {
+        Self { base, told: vhost::EMPTY, before: None }
+    }
+
+    /// Takes newer counts; `stack` is what was told of the stack's before.
+    fn take(&mut self, mut row: VhostRow, stack: &Row) -> bool {
+        for (cell, base) in row.iter_mut().zip(self.base) {
+            *cell = cell.wrapping_sub(base);
+        }
+        if self.before.is_none() && vhost::is_used(&row) {
+            self.before = Some(*stack);
+        }
+        std::mem::replace(&mut self.told, row) != row
+    }
 }
 
 /// All slots in use, and what released ones had counted.
@@ -74,6 +105,16 @@ impl Counters {
         Self { names, coverage, ..Self::default() }
     }
 
+    /// What the probes cover now.
+    pub(crate) fn cover(&mut self, coverage: Coverage) {
+        self.coverage = coverage;
+    }
+
+    /// Whose a slot is.
+    pub(crate) fn queue(&self, index: u32) -> Option<QueueKey> {
+        self.slots.iter().find(|slot| slot.index == index as usize).map(|slot| slot.key)
+    }
+
     /// Slots that probes claimed since the last call, in the order in which their devices were made.
     pub(crate) fn claimed(&mut self, maps: &Maps) -> Vec<(usize, Meta)> {
         self.taken.resize(maps.meta.len(), false);
@@ -88,8 +129,13 @@ impl Counters {
     /// Says whose a claimed slot is. `counting` is false for one that was claimed before counting began.
     pub(crate) fn bind(&mut self, maps: &Maps, index: usize, meta: Meta, key: QueueKey, counting: bool) {
         self.taken[index] = true;
-        let base = if counting { [0; ROW] } else { sum(maps, index, None) };
-        self.slots.push(Slot { index, meta, key, base, told: [0; ROW], fresh: true, gone: None });
+        let (base, vhost_base) = if counting {
+            ([0; ROW], vhost::EMPTY)
+        } else {
+            (sum(maps, index, None), vhost::whole(&maps.vhost, index).unwrap_or(vhost::EMPTY))
+        };
+        let vhost = VhostSlot::new(vhost_base);
+        self.slots.push(Slot { index, meta, key, base, told: [0; ROW], fresh: true, gone: None, vhost });
     }
 
     /// Counts of queues that changed since they were last told, sorted by key. Those that `wanted` refuses are told once it
@@ -117,7 +163,9 @@ impl Counters {
         let unlisted = lost(maps)[lost::DROP_REASON] > 0;
         let mut changed: BTreeMap<QueueKey, QueueCounts> = BTreeMap::new();
         for (slot, row) in self.slots.iter_mut().zip(rows) {
-            if row != slot.told || slot.fresh {
+            let vhost = vhost::whole(&maps.vhost, slot.index);
+            let served = vhost.is_some_and(|vhost| slot.vhost.take(vhost, &slot.told));
+            if row != slot.told || served || slot.fresh {
                 (slot.told, slot.fresh) = (row, !wanted(&slot.key));
                 if slot.fresh {
                     continue;
@@ -157,11 +205,38 @@ impl Counters {
             };
         }
         recv.stack_drops = self.coverage.stack_drops.then_some(slot.told[STACK_DROPS]);
-        QueueCounts {
+        let mut counts = QueueCounts {
             tx: self.coverage.tap.tx.then_some(recv),
             rx: self.coverage.tap.rx.then_some(xmit),
             vhost: None,
+        };
+        if let Some(before) = &slot.vhost.before {
+            self.served(slot, before, &mut counts);
         }
+        counts
+    }
+
+    /// Counts of a queue that vhost serves: what vhost saw takes the place of what the stack saw since then.
+    fn served(&self, slot: &Slot, before: &Row, counts: &mut QueueCounts) {
+        let (known, row) = (self.coverage.vhost, &slot.vhost.told);
+        let replace = |flow: &mut Option<Flow>, direction, transmit| {
+            let seen = flow.get_or_insert_default();
+            let mut own = vhost::flow(row, transmit);
+            let earlier = self::flow(before, direction);
+            own.bytes += earlier.bytes;
+            own.segments += earlier.segments;
+            for (size, n) in own.sizes.iter_mut().zip(earlier.sizes) {
+                *size += n;
+            }
+            (seen.bytes, seen.segments, seen.sizes) = (own.bytes, own.segments, own.sizes);
+        };
+        if known.tx {
+            replace(&mut counts.tx, RECV, true);
+        }
+        if known.rx {
+            replace(&mut counts.rx, XMIT, false);
+        }
+        counts.vhost = Some(known.vhost(row));
     }
 
     fn drops(&self, slot: &Slot, cell: usize, unlisted: bool) -> BTreeMap<Arc<str>, u64> {
@@ -217,6 +292,7 @@ impl Counters {
         for row in (slot.index..maps.banks.len()).step_by(maps.meta.len()) {
             maps.banks.write(row, [0; ROW]);
         }
+        maps.vhost.write(slot.index, vhost::EMPTY);
         maps.meta.write(slot.index, Meta::default());
         self.taken[slot.index] = false;
         let _ = maps.free.push(number, 0); // there is room: it came from there
@@ -323,4 +399,5 @@ fn merge(into: &mut QueueCounts, more: &QueueCounts) {
     };
     add(&mut into.tx, &more.tx);
     add(&mut into.rx, &more.rx);
+    vhost::merge(&mut into.vhost, more.vhost.as_ref());
 }

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, anyhow};
 use vnet_ebpf::offsets::{ABSENT, COUNT, FIELDS, Field, Lookup, Offsets};
 
 use super::{
-    btf::{Btf, BtfError},
-    load,
+    btf::{Btf, BtfError, Kind},
+    load, vhost,
 };
 
 /// Where the kernel shows its type information.
@@ -24,6 +24,24 @@ pub(crate) struct Kernel {
     pub(crate) reasons: BTreeMap<u32, String>,
     /// Arguments of the tracepoints that programs attach to, where this kernel has them.
     tracepoints: BTreeMap<&'static str, usize>,
+    /// Functions that programs attach to, by module and name, where this kernel has them.
+    functions: BTreeMap<(&'static str, &'static str), Function>,
+    /// Modules whose type information was read.
+    modules: Vec<&'static str>,
+}
+
+/// Modules that programs attach to or read the memory of. What is built in is in the kernel's own type information.
+pub(crate) const MODULES: [&str; 3] = ["tun", "vhost", "vhost_net"];
+
+/// A function as type information describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Function {
+    /// The module that it is in; `None` for the kernel itself.
+    pub(crate) module: Option<&'static str>,
+    /// Id of its type.
+    pub(crate) id: u32,
+    /// Arguments that it takes.
+    pub(crate) args: usize,
 }
 
 impl Kernel {
@@ -42,26 +60,25 @@ impl Kernel {
                 path.display()
             )
         })?;
-        // A module that does not speak the kernel's format costs only what is looked up in it.
-        let tun = fs::read(folder.join("tun")).ok().and_then(|tun| Btf::parse(&[&vmlinux, &tun]).ok());
-        let btf = match tun {
-            Some(btf) => btf,
-            None => Btf::parse(&[&vmlinux]).with_context(|| {
-                format!("the kernel's type information cannot be understood ({})", path.display())
-            })?,
-        };
-        Ok(Self::from_btf(&btf, without))
-    }
-
-    fn from_btf(btf: &Btf, without: &[String]) -> Self {
-        let mut offsets = Offsets([ABSENT; COUNT]);
-        let mut missing = Vec::new();
-        for (field, _, lookup, _) in FIELDS {
-            match look_up(btf, *lookup) {
-                Ok(value) => offsets.0[*field as usize] = value,
-                Err(error) => missing.push((*field, error)),
+        let mut btf = Btf::parse(&[&vmlinux]).with_context(|| {
+            format!("the kernel's type information cannot be understood ({})", path.display())
+        })?;
+        drop(vmlinux);
+        let mut kernel = Self::from_btf(&btf);
+        for module in MODULES {
+            // A module that does not speak the kernel's format costs only what is looked up in it.
+            if fs::read(folder.join(module)).is_ok_and(|bytes| btf.follow(&bytes).is_ok()) {
+                kernel.add_module(&btf, module);
             }
         }
+        for name in without {
+            kernel.leave_out(name);
+        }
+        Ok(kernel)
+    }
+
+    /// What the kernel itself knows.
+    fn from_btf(btf: &Btf) -> Self {
         let mut reasons = btf.enumeration("skb_drop_reason");
         for name in reasons.values_mut() {
             *name = name.trim_start_matches("SKB_DROP_REASON_").trim_start_matches("SKB_").to_owned();
@@ -70,14 +87,66 @@ impl Kernel {
             reasons.insert(0, "NOT_SPECIFIED".to_owned()); // before 5.17 the kernel says no reason
         }
         let args = |name| Some((name, btf.tracepoint_args(name).ok()?));
-        let mut kernel =
-            Self { offsets, missing, reasons, tracepoints: load::tracepoints().filter_map(args).collect() };
+        let mut kernel = Self {
+            offsets: Offsets([ABSENT; COUNT]),
+            missing: Vec::new(),
+            reasons,
+            tracepoints: load::tracepoints().filter_map(args).collect(),
+            functions: BTreeMap::new(),
+            modules: Vec::new(),
+        };
+        for (field, _, lookup, _) in FIELDS {
+            match look_up(btf, *lookup) {
+                Ok(value) => kernel.set(*field, value),
+                Err(error) => kernel.missing.push((*field, error)),
+            }
+        }
+        for (module, name) in vhost::functions() {
+            if let Ok((id, args)) = btf.function(name) {
+                kernel.functions.insert((module, name), Function { module: None, id, args });
+            }
+        }
         let has_reason = kernel.tracepoint_args("kfree_skb").is_some_and(|args| args >= 3);
         kernel.set(Field::has_reason, u32::from(has_reason));
-        for name in without {
-            kernel.leave_out(name);
-        }
         kernel
+    }
+
+    /// What a module adds.
+    fn add_module(&mut self, btf: &Btf, module: &'static str) {
+        let mut missing = std::mem::take(&mut self.missing);
+        missing.retain(|(field, _)| {
+            let lookup = FIELDS.iter().find(|(f, ..)| f == field).map(|(_, _, lookup, _)| *lookup);
+            match lookup.map(|lookup| look_up(btf, lookup)) {
+                Some(Ok(value)) => {
+                    self.set(*field, value);
+                    false
+                }
+                _ => true,
+            }
+        });
+        self.missing = missing;
+        for (owner, name) in vhost::functions().filter(|(owner, _)| *owner == module) {
+            match btf.function(name) {
+                Ok((id, args)) if btf.is_modules(id) => {
+                    self.functions.insert((owner, name), Function { module: Some(module), id, args });
+                }
+                // One of that name in the kernel itself is another function.
+                _ => drop(self.functions.remove(&(owner, name))),
+            }
+        }
+        self.modules.push(module);
+    }
+
+    /// Whether type information of modules has appeared since this was read.
+    pub(crate) fn is_outdated(&self) -> bool {
+        MODULES.iter().any(|module| {
+            !self.modules.contains(module) && fs::exists(format!("{BTF_DIR}/{module}")).unwrap_or(false)
+        })
+    }
+
+    /// A function that programs attach to; `None` if this kernel has none of that name, or does not describe it.
+    pub(crate) fn function(&self, module: &'static str, name: &'static str) -> Option<Function> {
+        self.functions.get(&(module, name)).copied()
     }
 
     /// Treats a field as absent; any other name is of no interest here.
@@ -127,6 +196,7 @@ fn look_up(btf: &Btf, lookup: Lookup) -> Result<u32, BtfError> {
             .member(structure, path)?
             .mask()
             .ok_or_else(|| BtfError::NoMember(structure.to_owned(), format!("{path} as a bit-field"))),
+        Lookup::Size(structure) => btf.size(structure),
         Lookup::Enumerator(name) => {
             btf.enumerator(name).ok_or_else(|| BtfError::NoEnumerator(name.to_owned()))
         }
@@ -140,6 +210,7 @@ fn left_out(lookup: Lookup) -> Result<u32, BtfError> {
         Lookup::Offset(structure, path) | Lookup::Mask(structure, path) => {
             Err(BtfError::NoMember(structure.to_owned(), path.to_owned()))
         }
+        Lookup::Size(structure) => Err(BtfError::NoType(Kind::Struct, structure.to_owned())),
         Lookup::Enumerator(name) => Err(BtfError::NoEnumerator(name.to_owned())),
         Lookup::Setting => Ok(0),
     }

@@ -1,7 +1,7 @@
 //! From the object to running programs: maps are sized for this host, each program is loaded and attached on its own,
 //! and what could not be is said per signal.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use anyhow::{Context, Result, bail};
 use aya::{
@@ -13,15 +13,17 @@ use vnet_ebpf::{
     counter::{DropKey, Pending, Row, lost},
     device::{CACHE_MIN, CacheEntry, Meta, NO_SLOT, SlotKey},
     offsets::{Code, Field, by},
+    vhost::{Pair, VhostCode, VhostRow},
 };
 
 use super::{
+    bpf::verdict,
     kernel::Kernel,
     mmap::{Plain, Shared},
     object::object,
-    relocate,
-    skipped::Skipped,
-    symbols::{self, SymbolError},
+    relocate, skipped,
+    symbols::{SymbolError, Symbols},
+    vhost::{self, Vhost},
 };
 use crate::record::{Known, Probe};
 
@@ -84,8 +86,10 @@ pub(crate) struct Loaded {
     pub(crate) probes: Vec<Probe>,
     /// What they count into.
     pub(crate) maps: Maps,
-    /// Runs of them that the kernel skipped.
-    pub(crate) skipped: Skipped,
+    /// The programs that see vhost.
+    pub(crate) vhost: Vhost,
+    /// Files of all maps, for programs that are loaded later.
+    files: Vec<(String, OwnedFd)>,
     /// What they say.
     #[cfg(feature = "probe-log")]
     pub(crate) log: super::probe_log::ProbeLog,
@@ -105,6 +109,12 @@ pub(crate) struct Maps {
     pub(crate) lost: Shared<[u64; lost::CELLS]>,
     /// Drops by reason.
     pub(crate) drops: HashMap<MapData, DropKey, u64>,
+    /// What vhost did, a row per slot.
+    pub(crate) vhost: Shared<VhostRow>,
+    /// vhost devices.
+    pub(crate) pairs: Shared<Pair>,
+    /// Numbers of vhost devices that none has.
+    pub(crate) free_pairs: Queue<MapData, u32>,
     /// Slots by device and queue.
     pub(crate) slots: HashMap<MapData, SlotKey, u32>,
     /// Slots that nobody has.
@@ -133,17 +143,24 @@ impl Loaded {
             .map_max_entries("SLOTS", slots)
             .map_max_entries("FREE", slots)
             .map_max_entries("CACHE", cache)
+            .map_max_entries("VHOST", slots)
+            .map_max_entries("PAIRS", slots)
+            .map_max_entries("DEVICES", slots)
+            .map_max_entries("WORKERS", slots)
+            .map_max_entries("FREE_PAIRS", slots)
             .load(&object)
             .context("the maps of the probes cannot be made")?;
         // Programs hold on to their maps once they are loaded; only then may the maps be taken out of aya's hands.
         let btf = Btf::from_sys_fs().context("the kernel's BTF cannot be read")?;
         let loads: Vec<Result<()>> =
             PROGRAMS.iter().map(|program| load(&mut ebpf, program, kernel, &btf, without)).collect();
+        let files = duplicate_maps(&ebpf)?;
         let mut maps = Maps::take(&mut ebpf, slots as usize, cpus as usize, cache as usize)?;
         maps.reset(slots)?;
         let registrations = watch_registrations(&mut ebpf, &btf, without)?;
         drop(btf);
-        let located = locate_tun(&mut ebpf, without)?;
+        let symbols = Symbols::read(without, vhost::wanted);
+        let located = locate(&mut ebpf, &symbols)?;
         let mut probes = Vec::new();
         for (program, load) in PROGRAMS.iter().zip(loads) {
             let attached = load.and_then(|()| attach(&mut ebpf, program));
@@ -151,20 +168,25 @@ impl Loaded {
                 program.signals.iter().map(|signal| describe(program, signal, attached.as_ref().err())),
             );
         }
-        refine(&mut probes, kernel, located.as_ref().err());
+        refine(&mut probes, kernel, located);
         if probes.iter().all(|probe| probe.state == Known::Unavailable) {
             let reason = probes.into_iter().find_map(|probe| probe.reason).unwrap_or_default();
             bail!("no probe can be attached here: {reason}");
         }
         probes.insert(0, registrations);
-        let skipped = Skipped::of(&ebpf, PROGRAMS.iter().map(|program| program.name));
+        let mut vhost = Vhost::absent();
+        if vhost.is_due(kernel) {
+            vhost = attach_vhost(&files, kernel, &symbols, without)?;
+        }
+        probes.extend(vhost.probes());
         #[cfg(feature = "probe-log")]
         let log = super::probe_log::ProbeLog::new(&mut ebpf)?;
         Ok(Self {
             ebpf,
             probes,
             maps,
-            skipped,
+            vhost,
+            files,
             #[cfg(feature = "probe-log")]
             log,
         })
@@ -172,6 +194,16 @@ impl Loaded {
 }
 
 impl Loaded {
+    /// Runs that the kernel skipped, of all programs.
+    pub(crate) fn skipped(&self) -> u64 {
+        let own = PROGRAMS.iter().filter_map(|program| {
+            let fd = self.ebpf.program(program.name)?.fd().ok()?.as_fd().as_raw_fd();
+            Some(fd)
+        });
+        let vhost = self.vhost.programs().map(|(_, fd)| fd.as_raw_fd());
+        own.chain(vhost).map(skipped::runs).sum()
+    }
+
     /// Fills in how often the program behind each signal ran and for how long. A program may stand behind several.
     pub(crate) fn time(&self, probes: &mut [Probe]) {
         for program in PROGRAMS {
@@ -192,6 +224,9 @@ impl Maps {
             meta: share(ebpf, "META", slots)?,
             cache: share(ebpf, "CACHE", cache)?,
             lost: share(ebpf, "LOST", cpus)?,
+            vhost: share(ebpf, "VHOST", slots)?,
+            pairs: share(ebpf, "PAIRS", slots)?,
+            free_pairs: Queue::try_from(map(ebpf, "FREE_PAIRS")?)?,
             drops: HashMap::try_from(map(ebpf, "DROPS")?)?,
             slots: HashMap::try_from(map(ebpf, "SLOTS")?)?,
             free: Queue::try_from(map(ebpf, "FREE")?)?,
@@ -201,13 +236,20 @@ impl Maps {
     fn reset(&mut self, slots: u32) -> Result<()> {
         for slot in 0..slots {
             self.free.push(slot, 0).context("the list of free slots cannot be filled")?;
+            self.free_pairs.push(slot, 0).context("the list of free vhost devices cannot be filled")?;
         }
         Ok(())
     }
 
     /// Bytes of kernel memory that the shared maps take.
     pub(crate) fn bytes(&self) -> usize {
-        self.banks.bytes() + self.pending.bytes() + self.meta.bytes() + self.cache.bytes() + self.lost.bytes()
+        self.vhost.bytes()
+            + self.pairs.bytes()
+            + self.banks.bytes()
+            + self.pending.bytes()
+            + self.meta.bytes()
+            + self.cache.bytes()
+            + self.lost.bytes()
     }
 }
 
@@ -216,7 +258,7 @@ pub fn map_bytes(slots: u32, cpus: u32) -> u64 {
     let per_cpu = u64::from(slots) * size_of::<Row>() as u64
         + (size_of::<Pending>() + size_of::<[u64; lost::CELLS]>()) as u64;
     u64::from(cpus) * per_cpu
-        + u64::from(slots) * size_of::<Meta>() as u64
+        + u64::from(slots) * (size_of::<Meta>() + size_of::<VhostRow>() + size_of::<Pair>()) as u64
         + u64::from(cache_entries(slots)) * size_of::<CacheEntry>() as u64
 }
 
@@ -250,15 +292,43 @@ fn share<T: Plain>(ebpf: &mut Ebpf, name: &str, len: usize) -> Result<Shared<T>>
     Shared::new(data.fd().as_fd(), len).with_context(|| format!("map {name} cannot be mapped"))
 }
 
-/// Tells the probes where the tap driver is.
-fn locate_tun(ebpf: &mut Ebpf, without: &[String]) -> Result<Result<(), SymbolError>> {
-    let code = match symbols::code(without) {
+/// Tells the probes where the tap driver and the handlers of kicks are; why not, where that is not known.
+fn locate<'a>(ebpf: &mut Ebpf, symbols: &'a Symbols) -> Result<Option<&'a SymbolError>> {
+    let mut handlers: Array<_, VhostCode> = Array::try_from(map(ebpf, "VHOST_CODE")?)?;
+    handlers.set(0, vhost::handlers(symbols), 0).context("map VHOST_CODE cannot be written")?;
+    let code = match &symbols.code {
         Ok(code) => code,
-        Err(error) => return Ok(Err(error)),
+        Err(error) => return Ok(Some(error)),
     };
     let mut map: Array<_, Code> = Array::try_from(map(ebpf, "CODE")?)?;
     map.set(0, code, 0).context("map CODE cannot be written")?;
-    Ok(Ok(()))
+    Ok(None)
+}
+
+/// Files of all maps. Those that were taken out of aya's hands are closed otherwise when they are no longer read.
+fn duplicate_maps(ebpf: &Ebpf) -> Result<Vec<(String, OwnedFd)>> {
+    let mut files = Vec::new();
+    for (name, map) in ebpf.maps() {
+        let data = match map {
+            Map::Array(data) | Map::HashMap(data) | Map::Queue(data) => data,
+            _ => continue,
+        };
+        let fd = data.fd().as_fd().try_clone_to_owned();
+        files.push((name.to_owned(), fd.with_context(|| format!("map {name} cannot be shared"))?));
+    }
+    Ok(files)
+}
+
+/// Loads and attaches the programs that see vhost.
+fn attach_vhost(
+    files: &[(String, OwnedFd)],
+    kernel: &Kernel,
+    symbols: &Symbols,
+    without: &[String],
+) -> Result<Vhost> {
+    let object = relocate::fields(&object()?, &kernel.offsets)?;
+    let files: Vec<_> = files.iter().map(|(name, fd)| (name.clone(), fd.as_fd())).collect();
+    Vhost::attach(&object, &files, kernel, symbols, without)
 }
 
 fn load(ebpf: &mut Ebpf, program: &Program, kernel: &Kernel, btf: &Btf, without: &[String]) -> Result<()> {
@@ -280,11 +350,7 @@ fn load(ebpf: &mut Ebpf, program: &Program, kernel: &Kernel, btf: &Btf, without:
 /// The kernel's verdict without the thousand lines that led to it.
 fn summary(error: &ProgramError) -> String {
     let ProgramError::LoadError { io_error, verifier_log } = error else { return error.to_string() };
-    let log = verifier_log.to_string();
-    let noise = ["verification time", "stack depth", "processed "];
-    let verdict =
-        log.lines().rev().find(|line| !line.is_empty() && !noise.iter().any(|n| line.starts_with(n)));
-    format!("{io_error}: {}", verdict.unwrap_or("(no message)"))
+    verdict(io_error, &verifier_log.to_string())
 }
 
 /// Ways to notice that the kernel registers a device, the cheapest first: program, what it is attached to.

@@ -16,6 +16,8 @@ impl Plain for [u64; vnet_ebpf::counter::lost::CELLS] {}
 impl Plain for vnet_ebpf::counter::Pending {}
 impl Plain for vnet_ebpf::device::Meta {}
 impl Plain for vnet_ebpf::device::CacheEntry {}
+impl Plain for vnet_ebpf::vhost::VhostRow {}
+impl Plain for vnet_ebpf::vhost::Pair {}
 
 /// An array map made with `BPF_F_MMAPABLE`, mapped.
 #[derive(Debug)]
@@ -72,6 +74,20 @@ impl<T: Plain> Shared<T> {
         assert!(index < self.len, "element {index} of {}", self.len);
         // SAFETY: in range, aligned, any bytes are a value.
         unsafe { self.base.add(index).read_volatile() }
+    }
+
+    /// A word of the element, by its number.
+    ///
+    /// # Panics
+    /// When it is out of range.
+    pub(crate) fn word(&self, index: usize, word: usize) -> u64 {
+        assert!(
+            index < self.len && word < size_of::<T>() / 8,
+            "word {word} of element {index} of {}",
+            self.len
+        );
+        // SAFETY: in range; elements are multiples of 8 bytes, and so aligned.
+        unsafe { self.base.add(index).cast::<u64>().add(word).read_volatile() }
     }
 
     /// Replaces the element. Only for elements that no probe writes any more.

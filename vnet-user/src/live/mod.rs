@@ -2,6 +2,7 @@
 //!
 //! Everything that touches the kernel is below this module; it yields records and knows nothing of what becomes of them.
 
+mod bpf;
 pub mod btf;
 mod counters;
 pub mod inventory;
@@ -16,6 +17,7 @@ mod probe_log;
 mod relocate;
 mod skipped;
 mod symbols;
+mod vhost;
 
 use std::{
     collections::HashSet,
@@ -25,13 +27,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use vnet_ebpf::{counter::lost, device::kind};
+use vnet_ebpf::device::kind;
 
 use self::{
     counters::{Counters, Coverage, Covered},
     inventory::Inventory,
     kernel::Kernel,
     load::{Loaded, possible_cpus},
+    vhost::Workers,
 };
 pub use self::{
     load::{map_bytes, slots_for},
@@ -77,6 +80,7 @@ pub struct Live {
     loaded: Loaded,
     inventory: Inventory,
     counters: Counters,
+    workers: Workers,
     source: Source,
     /// What is not counted of taps that go through NAPI.
     napi: Vec<String>,
@@ -133,6 +137,7 @@ impl Live {
             loaded,
             inventory,
             counters,
+            workers: Workers::default(),
             source,
             napi,
             began,
@@ -223,10 +228,13 @@ impl Live {
             self.loaded.time(&mut self.source.probes);
             records.push(Record::Source(self.source.clone()));
         }
-        records.push(Record::Sample(Sample { at, queues, workers: Vec::new(), residuals: Vec::new() }));
+        let counters = &self.counters;
+        let mut workers = self.workers.read(&mut self.loaded.maps, |slot| counters.queue(slot));
+        workers.retain(|worker| self.options.filter.admits_key(worker.queue.device));
+        records.push(Record::Sample(Sample { at, queues, workers, residuals: Vec::new() }));
         let cells = counters::lost(&self.loaded.maps);
-        let kernel = cells[lost::NO_SLOT] + cells[lost::QUEUE_RANGE] + cells[lost::DROP_REASON];
-        let events = kernel + self.loaded.skipped.runs() + self.inventory.lost_events();
+        let kernel: u64 = cells.iter().sum();
+        let events = kernel + self.loaded.skipped() + self.inventory.lost_events();
         let lost = Lost { events, records: 0 };
         if lost != self.lost {
             self.lost = lost;
@@ -239,6 +247,11 @@ impl Live {
 
     fn tell_topology(&mut self, records: &mut Vec<Record>) {
         let mut topology = self.inventory.topology();
+        for device in &mut topology.devices {
+            if let Some(zerocopy) = self.workers.zerocopy(device.key) {
+                (device.vhost, device.zerocopy) = (Some(true), Some(zerocopy));
+            }
+        }
         if !self.napi.is_empty() {
             let taps = topology.devices.iter_mut().filter(|device| device.kind == DeviceKind::Tap);
             for device in taps.filter(|device| self.inventory.napi(device.key) == Some(true)) {
@@ -296,6 +309,7 @@ fn coverage(probes: &[Probe]) -> Coverage {
         },
         virtio_net: Covered { tx: covered(&["virtio_net.tx"]), rx: covered(&["virtio_net.rx"]) },
         stack_drops: covered(&["tap.tx.stack_drops"]),
+        vhost: vhost::Known::of(probes),
     }
 }
 

@@ -27,12 +27,53 @@ pub(crate) enum SymbolError {
     Incomplete(&'static str),
 }
 
-/// Reads the running kernel's symbols; `without` may name `kallsyms`, which are then hidden.
-pub(crate) fn code(without: &[String]) -> Result<Code, SymbolError> {
-    if without.iter().any(|absent| absent == "kallsyms") {
-        return Err(SymbolError::Hidden);
+/// The running kernel's symbols, as far as they are of use.
+pub(crate) struct Symbols {
+    /// Where tun's code is.
+    pub(crate) code: Result<Code, SymbolError>,
+    /// Addresses of functions that programs may attach to, as often as they occur; `None` when they are hidden.
+    functions: Option<Vec<(String, u64)>>,
+}
+
+impl Symbols {
+    /// Reads them; `without` may name `kallsyms`, which are then hidden. `wanted` says which functions are of use.
+    pub(crate) fn read(without: &[String], wanted: impl Fn(&str) -> bool) -> Self {
+        if without.iter().any(|absent| absent == "kallsyms") {
+            return Self { code: Err(SymbolError::Hidden), functions: None };
+        }
+        match fs::read_to_string("/proc/kallsyms") {
+            Ok(text) => Self { code: find(&text), functions: functions(&text, wanted) },
+            Err(error) => Self { code: Err(error.into()), functions: None },
+        }
     }
-    find(&fs::read_to_string("/proc/kallsyms")?)
+
+    /// How many functions have this name; `None` when that is not known.
+    pub(crate) fn count(&self, name: &str) -> Option<usize> {
+        Some(self.functions.as_ref()?.iter().filter(|(known, _)| known == name).count())
+    }
+
+    /// Where the one function of this name is.
+    pub(crate) fn address(&self, name: &str) -> Option<u64> {
+        let mut found = self.functions.as_ref()?.iter().filter(|(known, _)| known == name);
+        let (_, address) = found.next()?;
+        found.next().is_none().then_some(*address)
+    }
+}
+
+/// Functions that are wanted; `None` when addresses are hidden.
+fn functions(kallsyms: &str, wanted: impl Fn(&str) -> bool) -> Option<Vec<(String, u64)>> {
+    let mut found = Vec::new();
+    for line in kallsyms.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let (Some(address), Some("t" | "T"), Some(symbol)) = (words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
+        if wanted(symbol) {
+            found.push((symbol.to_owned(), u64::from_str_radix(address, 16).unwrap_or(0)));
+        }
+    }
+    found.iter().all(|(_, address)| *address != 0).then_some(found)
 }
 
 /// Whether a symbol is this function, or its cold part. Compilers append to the name what they did to a function, as in

@@ -54,6 +54,7 @@ fn words(lookup: Lookup) -> Option<Vec<&'static str>> {
     match lookup {
         Lookup::Offset(structure, path) | Lookup::Mask(structure, path) => Some(vec![structure, path]),
         Lookup::Enumerator(name) => Some(vec![name]),
+        Lookup::Size(structure) => Some(vec![structure]),
         Lookup::Setting => None,
     }
 }

@@ -1,0 +1,184 @@
+//! Which vhost device a worker serves, and which tap queue is its backend now.
+
+use aya_ebpf::{
+    EbpfContext,
+    helpers::bpf_get_current_pid_tgid,
+    macros::map,
+    maps::{Array, HashMap, Queue},
+};
+use vnet_ebpf::{
+    counter::lost,
+    device::NO_SLOT,
+    vhost::{Pair, state},
+};
+
+use super::virtqueue;
+use crate::probes::{Kernel, MMAPABLE, lose, offset, probe, slots, store};
+
+const NOEXIST: u64 = 1;
+
+/// All pairs; user space sets the size.
+#[map]
+static PAIRS: Array<Pair> = Array::with_max_entries(1, MMAPABLE);
+
+/// Pairs by the address of their device; user space sets the size.
+#[map]
+static DEVICES: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
+
+/// Pairs by the thread of their worker; user space sets the size.
+#[map]
+static WORKERS: HashMap<u32, u32> = HashMap::with_max_entries(1, 0);
+
+/// Pairs that nobody has; user space fills it.
+#[map]
+static FREE_PAIRS: Queue<u32> = Queue::with_max_entries(1, 0);
+
+#[inline(always)]
+fn at(number: u32) -> Option<&'static mut Pair> {
+    // SAFETY: a map value. Its worker alone writes it; others read single words.
+    PAIRS.get_ptr_mut(number).map(|pair| unsafe { &mut *pair })
+}
+
+/// The pair that the current thread serves, if it is a worker that has run.
+#[inline(always)]
+pub(crate) fn current() -> Option<&'static mut Pair> {
+    let tid = bpf_get_current_pid_tgid() as u32;
+    // SAFETY: an integer that is never changed after it was inserted.
+    at(*unsafe { WORKERS.get(tid) }?)
+}
+
+/// The pair of a vhost device, which a worker or a kick is seen of.
+#[inline(always)]
+pub(crate) fn of(dev: u64) -> Option<(u32, &'static mut Pair)> {
+    // SAFETY: as above.
+    let number = match unsafe { DEVICES.get(dev) } {
+        Some(number) => *number,
+        None => claim(dev)?,
+    };
+    Some((number, at(number)?))
+}
+
+#[inline(never)]
+fn claim(dev: u64) -> Option<u32> {
+    let Ok(Some(number)) = FREE_PAIRS.pop() else {
+        lose(lost::NO_PAIR);
+        return None;
+    };
+    let pair = at(number)?;
+    *pair = Pair { dev, slot: NO_SLOT, ..Pair::default() };
+    if DEVICES.insert(dev, number, NOEXIST).is_err() {
+        let _ = FREE_PAIRS.push(number, 0);
+        // SAFETY: as above.
+        return unsafe { DEVICES.get(dev) }.copied();
+    }
+    store!(pair.state, state::OPEN);
+    Some(number)
+}
+
+/// The current thread is the worker of a device; a run of it begins.
+#[inline(always)]
+pub(crate) fn begin<C: EbpfContext>(ctx: &C, dev: u64, transmit: bool) -> Option<&'static mut Pair> {
+    let socket = probe!(virtqueue(dev, transmit), vq_private_data: u64)?;
+    if socket == 0 {
+        return None;
+    }
+    let (number, pair) = of(dev)?;
+    let who = bpf_get_current_pid_tgid();
+    if pair.tid != who as u32 {
+        store!(pair.tid, who as u32);
+        store!(pair.tgid, (who >> 32) as u32);
+        let _ = WORKERS.insert(who as u32, number, 0);
+    }
+    pair.header = probe!(virtqueue(dev, transmit), nvq_sock_hlen: u32)?;
+    (pair.run_packets, pair.run_bytes) = (0, 0);
+    backend(ctx, pair, socket);
+    Some(pair)
+}
+
+/// Takes note of the socket that is the pair's backend.
+#[inline(always)]
+pub(crate) fn backend<C: EbpfContext>(ctx: &C, pair: &mut Pair, socket: u64) {
+    let file = socket.wrapping_sub(u64::from(offset!(tun_file_socket)));
+    if pair.file != file {
+        store!(pair.slot, NO_SLOT);
+        pair.file = if is_tun(socket).unwrap_or(false) { file } else { 0 };
+    }
+    let _ = slot(ctx, pair);
+}
+
+/// Whether a socket is one of tun's: a macvtap's and a packet socket are not.
+#[inline(never)]
+fn is_tun(socket: u64) -> Option<bool> {
+    let sk = probe!(socket as Kernel, socket_sk: Kernel)?;
+    let prot = probe!(sk, sk_prot: Kernel)?;
+    Some(probe!(prot, proto_name: [u8; 4])? == *b"tun\0")
+}
+
+/// The slot of the tap queue that is the pair's backend now, as its worker finds it. Queues are renumbered when one is
+/// detached, so it is looked at each time.
+#[inline(always)]
+pub(crate) fn slot<C: EbpfContext>(ctx: &C, pair: &mut Pair) -> u32 {
+    if pair.file == 0 {
+        return NO_SLOT;
+    }
+    let file = pair.file as Kernel;
+    let (Some(tun), Some(queue)) = (probe!(file, tun_file_tun: u64), probe!(file, tun_file_queue_index: u16))
+    else {
+        return NO_SLOT;
+    };
+    let (queue, epoch) = (u32::from(queue), slots::epoch());
+    let same = pair.tun == tun && pair.queue == queue && pair.epoch == epoch && epoch != 0;
+    if same && pair.slot != NO_SLOT {
+        return pair.slot;
+    }
+    store!(pair.slot, NO_SLOT); // others that read meanwhile look for themselves
+    let slot = find(ctx, tun, queue);
+    store!(pair.tun, tun);
+    store!(pair.queue, queue);
+    store!(pair.epoch, epoch);
+    store!(pair.slot, slot);
+    slot
+}
+
+/// Likewise, on a thread that is not the worker's.
+#[inline(always)]
+pub(crate) fn slot_elsewhere<C: EbpfContext>(ctx: &C, pair: &Pair, socket: u64) -> u32 {
+    let file = socket.wrapping_sub(u64::from(offset!(tun_file_socket)));
+    let (Some(tun), Some(queue)) =
+        (probe!(file as Kernel, tun_file_tun: u64), probe!(file as Kernel, tun_file_queue_index: u16))
+    else {
+        return NO_SLOT;
+    };
+    let (queue, epoch) = (u32::from(queue), slots::epoch());
+    // SAFETY: words of a map value that another CPU may write.
+    let read = |word: *const u32| unsafe { core::ptr::read_volatile(word) };
+    let slot = read(&raw const pair.slot);
+    let same = pair.file == file && pair.tun == tun && read(&raw const pair.queue) == queue;
+    if slot != NO_SLOT && same && pair.epoch == epoch && epoch != 0 && read(&raw const pair.slot) == slot {
+        return slot;
+    }
+    if is_tun(socket) == Some(true) { find(ctx, tun, queue) } else { NO_SLOT }
+}
+
+#[inline(always)]
+fn find<C: EbpfContext>(ctx: &C, tun: u64, queue: u32) -> u32 {
+    if tun == 0 {
+        return NO_SLOT; // attached to no device
+    }
+    let Some(dev) = probe!(tun as Kernel, tun_dev: Kernel) else { return NO_SLOT };
+    slots::find_probed(ctx, dev, queue).unwrap_or(NO_SLOT)
+}
+
+/// A vhost device is set up or torn down at this address: what was there before is gone.
+#[inline(always)]
+pub(crate) fn forget(dev: u64) {
+    // SAFETY: as above.
+    let Some(number) = (unsafe { DEVICES.get(dev) }).copied() else { return };
+    let _ = DEVICES.remove(dev);
+    if let Some(pair) = at(number) {
+        if pair.tid != 0 {
+            let _ = WORKERS.remove(pair.tid);
+        }
+        store!(pair.state, state::CLOSED);
+    }
+}

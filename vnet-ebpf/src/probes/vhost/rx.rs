@@ -1,0 +1,80 @@
+//! The worker takes packets for the guest from the tap.
+
+use aya_ebpf::EbpfContext;
+use vnet_ebpf::{
+    device::NO_SLOT,
+    hist,
+    vhost::{Pair, RX, RX_COPIED, RX_RING, Received},
+};
+
+use super::{Row, ended, pair, virtqueue};
+use crate::probes::{Kernel, gso_probed, offset, probe};
+
+/// `TUN_XDP_FLAG`: what is taken is an XDP frame, not a packet of the stack.
+const XDP: u64 = 1;
+
+/// A run begins (`handle_rx`).
+#[inline(always)]
+pub(crate) fn begin<C: EbpfContext>(ctx: &C, dev: u64) {
+    let _ = pair::begin(ctx, dev, false);
+}
+
+/// It ends.
+#[inline(always)]
+pub(crate) fn end<C: EbpfContext>(ctx: &C, dev: u64) {
+    let Some(pair) = pair::current() else { return };
+    // Without a backend it did nothing.
+    let backend = probe!(virtqueue(dev, false), vq_private_data: u64).unwrap_or(0);
+    if pair.dev != dev || backend == 0 {
+        return;
+    }
+    settle(pair);
+    let slot = pair::slot(ctx, pair);
+    ended(pair, slot, RX_RING, false);
+}
+
+/// `tun_recvmsg(socket, message, length, flags)`.
+#[inline(always)]
+pub(crate) fn recvmsg<C: EbpfContext>(ctx: &C, socket: u64, message: Kernel, len: u32) {
+    let Some(pair) = pair::current() else { return };
+    settle(pair);
+    if pair.file != socket.wrapping_sub(u64::from(offset!(tun_file_socket))) {
+        pair::backend(ctx, pair, socket);
+    }
+    let slot = pair::slot(ctx, pair);
+    // A packet that no chain of buffers could hold is thrown away by reading one byte of it.
+    if slot == NO_SLOT || len <= pair.header {
+        return;
+    }
+    let frame = len - pair.header;
+    let extra_segments = if frame <= hist::EDGES[0] { 0 } else { segments(message, frame) };
+    let done = probe!(virtqueue(pair.dev, false), nvq_done_idx: u32).unwrap_or(0);
+    pair.received = Received { len, slot, extra_segments, done };
+}
+
+/// Segments beyond the first of the packet that the message hands over.
+#[inline(always)]
+fn segments(message: Kernel, frame: u32) -> u32 {
+    let packet = probe!(message, msg_control: u64).unwrap_or(0);
+    if packet == 0 || packet & XDP != 0 { 0 } else { gso_probed(packet as Kernel, frame) }
+}
+
+/// Counts the packet that was taken last, if the guest was given it: its buffers are then done.
+#[inline(always)]
+pub(crate) fn settle(pair: &mut Pair) {
+    let received = pair.received;
+    if received.len == 0 {
+        return;
+    }
+    pair.received.len = 0;
+    let done = probe!(virtqueue(pair.dev, false), nvq_done_idx: u32).unwrap_or(received.done);
+    if done == received.done {
+        return;
+    }
+    pair.run_packets += 1;
+    pair.run_bytes += u64::from(received.len);
+    let Some(row) = Row::begin(received.slot) else { return };
+    row.count(RX, received.len.saturating_sub(pair.header), received.extra_segments);
+    row.add(RX_COPIED, u64::from(received.len));
+    row.end();
+}

@@ -1,0 +1,95 @@
+//! Notifications: kicks by the guest, and calls to it for the used ring.
+
+use aya_ebpf::{EbpfContext, macros::map, maps::Array};
+use vnet_ebpf::{
+    device::NO_SLOT,
+    vhost::{RX_RING, Ring, TX_RING, VhostCode},
+};
+
+use super::{pair, rx, tally, tx, virtqueue};
+use crate::probes::{Kernel, offset, probe, store};
+
+/// Where the handlers of kicks are; user space fills it when it is known.
+#[map]
+static VHOST_CODE: Array<VhostCode> = Array::with_max_entries(1, 0);
+
+/// `vhost_add_used_and_signal*(dev, virtqueue, …)` begins, in a worker.
+#[inline(always)]
+pub(crate) fn used_begins(queue: u64) {
+    let Some(pair) = pair::current() else { return };
+    if queue == virtqueue(pair.dev, true) as u64 {
+        tx::settle_or_drop(pair);
+    } else if queue == virtqueue(pair.dev, false) as u64 {
+        rx::settle(pair);
+    } else {
+        return;
+    }
+    pair.used = u32::from(probe!(queue as Kernel, vq_last_used: u16).unwrap_or(0));
+    pair.signalled = 0;
+    store!(pair.context, probe!(queue as Kernel, vq_call: u64).unwrap_or(0));
+}
+
+/// It ends: the difference is what the guest was given back, and whether the eventfd was signalled meanwhile is whether
+/// the guest was called.
+#[inline(always)]
+pub(crate) fn used_ends<C: EbpfContext>(ctx: &C, queue: u64) {
+    let Some(pair) = pair::current() else { return };
+    let Some(ring) = ring(pair.dev, queue) else { return };
+    let context = pair.context;
+    store!(pair.context, 0);
+    let slot = pair::slot(ctx, pair);
+    if slot == NO_SLOT {
+        return;
+    }
+    let used = u32::from(probe!(queue as Kernel, vq_last_used: u16).unwrap_or(0));
+    tally(slot, ring.used(), u64::from(used.wrapping_sub(pair.used) as u16));
+    if pair.signalled != 0 {
+        tally(slot, ring.calls(), 1);
+    } else if context != 0 {
+        tally(slot, ring.suppressed(), 1);
+    }
+}
+
+#[inline(always)]
+fn ring(dev: u64, queue: u64) -> Option<Ring> {
+    if queue == virtqueue(dev, true) as u64 {
+        Some(TX_RING)
+    } else if queue == virtqueue(dev, false) as u64 {
+        Some(RX_RING)
+    } else {
+        None
+    }
+}
+
+/// Some eventfd is signalled.
+#[inline(always)]
+pub(crate) fn eventfd(context: u64) {
+    if let Some(pair) = pair::current()
+        && pair.context == context
+        && context != 0
+    {
+        pair.signalled = 1;
+    }
+}
+
+/// `vhost_poll_wakeup(wait, …)`: something that vhost waits for is ready; a kick, if its handler is that of kicks.
+#[inline(always)]
+pub(crate) fn wakeup<C: EbpfContext>(ctx: &C, wait: u64) {
+    let Some(code) = VHOST_CODE.get(0) else { return };
+    let poll = wait.wrapping_sub(u64::from(offset!(poll_wait))) as Kernel;
+    let Some(handler) = probe!(poll, poll_fn: u64) else { return };
+    let transmit = handler == code.tx_kick;
+    if handler == 0 || !transmit && handler != code.rx_kick {
+        return;
+    }
+    let Some(dev) = probe!(poll, poll_dev: u64) else { return };
+    let socket = probe!(virtqueue(dev, transmit), vq_private_data: u64).unwrap_or(0);
+    if socket == 0 {
+        return; // no backend: nothing comes of it
+    }
+    let Some((_, pair)) = pair::of(dev) else { return };
+    let slot = pair::slot_elsewhere(ctx, pair, socket);
+    if slot != NO_SLOT {
+        tally(slot, if transmit { TX_RING } else { RX_RING }.kicks(), 1);
+    }
+}

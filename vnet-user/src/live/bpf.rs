@@ -1,0 +1,221 @@
+//! Loads programs that aya cannot: ones that attach to functions of modules (`attach_btf_obj_fd`).
+//!
+//! aya keeps maps and all other programs. Here the same object is read once more for its code, which is pointed at aya's
+//! maps; a program is then one `BPF_PROG_LOAD` and one link.
+#![expect(unsafe_code, reason = "the bpf system call, which no crate offers for module programs")]
+
+use std::{
+    collections::HashSet,
+    io, mem,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+
+use anyhow::{Context, Result, bail};
+use aya_obj::{
+    Object,
+    generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_type},
+};
+
+/// When a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// As the function begins.
+    Entry,
+    /// As it returns.
+    Exit,
+}
+
+/// One bpf system call; those used here return a descriptor or 0.
+fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<RawFd> {
+    // SAFETY: the kernel reads and writes within `attr`, and what it points to outlives the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command as libc::c_long, &raw mut *attr, size_of::<bpf_attr>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(RawFd::try_from(result).unwrap_or(-1)) }
+}
+
+fn zeroed() -> bpf_attr {
+    // SAFETY: a union of integers, for which all-zero bytes are valid and mean "not given".
+    unsafe { mem::zeroed() }
+}
+
+fn owned(fd: RawFd) -> OwnedFd {
+    // SAFETY: the kernel has just made it for us.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// The kernel's type information of a module (needs `CAP_SYS_ADMIN`).
+///
+/// # Errors
+/// When there is none, because the module is not loaded or the kernel keeps none, or it cannot be had.
+pub(crate) fn module_btf(name: &str) -> Result<OwnedFd> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        btf: u64,
+        size: u32,
+        id: u32,
+        name: u64,
+        name_len: u32,
+        kernel: u32,
+    }
+    let mut id = 0;
+    loop {
+        let mut attr = zeroed();
+        attr.__bindgen_anon_6.__bindgen_anon_1.start_id = id;
+        match bpf(bpf_cmd::BPF_BTF_GET_NEXT_ID, &mut attr) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                bail!("the kernel has no type information of module {name}")
+            }
+            result => drop(result.context("type information cannot be listed (BPF_BTF_GET_NEXT_ID)")?),
+        }
+        // SAFETY: the kernel has written it.
+        id = unsafe { attr.__bindgen_anon_6.next_id };
+        let mut attr = zeroed();
+        attr.__bindgen_anon_6.__bindgen_anon_1.btf_id = id;
+        let Ok(fd) = bpf(bpf_cmd::BPF_BTF_GET_FD_BY_ID, &mut attr).map(owned) else { continue };
+        let mut label = [0_u8; 64];
+        let mut info = Info { name: label.as_mut_ptr() as u64, name_len: 64, ..Info::default() };
+        let mut attr = zeroed();
+        attr.info.bpf_fd = fd.as_raw_fd().cast_unsigned();
+        attr.info.info = &raw mut info as u64;
+        attr.info.info_len = u32::try_from(size_of::<Info>())?;
+        bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)
+            .context("type information cannot be asked for its name")?;
+        let end = label.iter().position(|byte| *byte == 0).unwrap_or(label.len());
+        if info.kernel == 1 && &label[..end] == name.as_bytes() {
+            return Ok(fd);
+        }
+    }
+}
+
+/// The code of an object, pointed at maps that exist.
+pub(crate) struct Code {
+    object: Object,
+    btf: Option<OwnedFd>,
+}
+
+impl Code {
+    /// Reads an object whose maps aya has made.
+    ///
+    /// # Errors
+    /// When it is not such an object.
+    pub(crate) fn new(bytes: &[u8], maps: &[(String, BorrowedFd<'_>)]) -> Result<Self> {
+        let mut object = Object::parse(bytes).context("the object with the probes cannot be understood")?;
+        let features = aya::features();
+        let btf = match features.btf() {
+            Some(features) => object.fixup_and_sanitize_btf(features)?.map(aya_obj::btf::Btf::to_bytes),
+            None => None,
+        };
+        let btf = btf.map(|bytes| load_btf(&bytes)).transpose()?;
+        let text: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
+        let own: Vec<_> = object.maps.iter().map(|(name, map)| (name.clone(), map.clone())).collect();
+        let known = own.iter().filter_map(|(name, map)| {
+            let (_, fd) = maps.iter().find(|(known, _)| known == name)?;
+            Some((name.as_str(), fd.as_raw_fd(), map))
+        });
+        object.relocate_maps(known, &text).context("the programs cannot be pointed at their maps")?;
+        object.relocate_calls(&text).context("the programs cannot be linked")?;
+        object.sanitize_functions(features);
+        Ok(Self { object, btf })
+    }
+
+    /// Loads a program for a function: the module's type information, if it is a module's, and the function's id there.
+    ///
+    /// # Errors
+    /// When the kernel refuses it; the message has the verifier's verdict.
+    pub(crate) fn load(
+        &self,
+        name: &str,
+        when: When,
+        module: Option<&OwnedFd>,
+        function: u32,
+    ) -> Result<OwnedFd> {
+        let program = self.object.programs.get(name);
+        let program =
+            program.with_context(|| format!("the object has no program {name}: it is of another version"))?;
+        let code = self.object.functions.get(&program.function_key());
+        let code = code.with_context(|| format!("program {name} has no code"))?;
+        let (functions, lines) = (code.func_info.func_info_bytes(), code.line_info.line_info_bytes());
+        let mut log = vec![0_u8; 1 << 20];
+        let mut attr = zeroed();
+        // SAFETY: the member of the union that BPF_PROG_LOAD reads.
+        let load = unsafe { &mut attr.__bindgen_anon_3 };
+        for (to, from) in load.prog_name.iter_mut().zip(name.bytes().take(15)) {
+            *to = from.cast_signed();
+        }
+        load.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
+        load.expected_attach_type = match when {
+            When::Entry => bpf_attach_type::BPF_TRACE_FENTRY,
+            When::Exit => bpf_attach_type::BPF_TRACE_FEXIT,
+        } as u32;
+        load.attach_btf_id = function;
+        if let Some(module) = module {
+            load.__bindgen_anon_1.attach_btf_obj_fd = module.as_raw_fd().cast_unsigned();
+        }
+        load.insns = code.instructions.as_ptr() as u64;
+        load.insn_cnt = u32::try_from(code.instructions.len())?;
+        load.license = program.license.as_ptr() as u64;
+        if let Some(btf) = &self.btf {
+            load.prog_btf_fd = btf.as_raw_fd().cast_unsigned();
+            if code.func_info_rec_size > 0 {
+                load.func_info = functions.as_ptr() as u64;
+                load.func_info_cnt = u32::try_from(code.func_info.len())?;
+                load.func_info_rec_size = u32::try_from(code.func_info_rec_size)?;
+            }
+            if code.line_info_rec_size > 0 {
+                load.line_info = lines.as_ptr() as u64;
+                load.line_info_cnt = u32::try_from(code.line_info.len())?;
+                load.line_info_rec_size = u32::try_from(code.line_info_rec_size)?;
+            }
+        }
+        // A log is made only for a program that is refused: it costs the verifier time.
+        match bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr) {
+            Ok(fd) => return Ok(owned(fd)),
+            Err(error)
+                if error.kind() == io::ErrorKind::PermissionDenied
+                    || error.raw_os_error() == Some(libc::EINVAL) => {}
+            Err(error) => bail!("the kernel refused the program: {error}"),
+        }
+        // SAFETY: as above.
+        let load = unsafe { &mut attr.__bindgen_anon_3 };
+        (load.log_level, load.log_buf, load.log_size) =
+            (1, log.as_mut_ptr() as u64, u32::try_from(log.len())?);
+        match bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr) {
+            Ok(fd) => Ok(owned(fd)),
+            Err(error) => {
+                let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
+                bail!(
+                    "the kernel refused the program: {}",
+                    verdict(&error, &String::from_utf8_lossy(&log[..end]))
+                )
+            }
+        }
+    }
+}
+
+/// The kernel's verdict without the thousand lines that led to it.
+pub(crate) fn verdict(error: &io::Error, log: &str) -> String {
+    let noise = ["verification time", "stack depth", "processed "];
+    let last = log.lines().rev().find(|line| !line.is_empty() && !noise.iter().any(|n| line.starts_with(n)));
+    format!("{error}: {}", last.unwrap_or("(no message)"))
+}
+
+fn load_btf(bytes: &[u8]) -> Result<OwnedFd> {
+    let mut attr = zeroed();
+    attr.__bindgen_anon_7.btf = bytes.as_ptr() as u64;
+    attr.__bindgen_anon_7.btf_size = u32::try_from(bytes.len())?;
+    Ok(owned(
+        bpf(bpf_cmd::BPF_BTF_LOAD, &mut attr).context("the kernel refused the programs' type information")?,
+    ))
+}
+
+/// Attaches a program to the function that it was loaded for; it is detached when the link is closed.
+///
+/// # Errors
+/// Those of the kernel, e.g. when the function cannot be traced.
+pub(crate) fn attach(program: &OwnedFd) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    attr.raw_tracepoint.prog_fd = program.as_raw_fd().cast_unsigned();
+    bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr).map(owned)
+}

@@ -1,0 +1,243 @@
+//! Attaches the programs that see vhost, each to the first of its functions that this kernel has.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use anyhow::{Context as _, Result, bail};
+use vnet_ebpf::{offsets::by, vhost::VhostCode};
+
+use crate::{
+    live::{
+        bpf::{self, Code, When},
+        kernel::{Function, Kernel},
+        symbols::Symbols,
+    },
+    record::{Known, Probe},
+};
+
+/// A function that a program can attach to: the module that it may be in, and its name.
+type Target = (&'static str, &'static str);
+
+/// A program of the object, and the functions that it attaches to: one of each group, the first that this kernel has.
+struct Program {
+    name: &'static str,
+    when: When,
+    groups: &'static [&'static [Target]],
+    /// Arguments that the program reads.
+    args: usize,
+    /// Its bit in the table of offsets.
+    by: u32,
+}
+
+const fn program(
+    name: &'static str,
+    when: When,
+    groups: &'static [&'static [Target]],
+    args: usize,
+    by: u32,
+) -> Program {
+    Program { name, when, groups, args, by }
+}
+
+/// Not in a module of its own.
+const CORE: &str = "vmlinux";
+
+/// All programs. A new one is a row here and a function in the object.
+const PROGRAMS: [Program; 13] = [
+    program("vhost_close", When::Entry, &[&[("vhost", "vhost_dev_cleanup")]], 1, by::NONE),
+    program("tx_copy", When::Entry, &[&[("vhost_net", "handle_tx_copy")]], 2, by::VHOST),
+    program("tx_zerocopy", When::Entry, &[&[("vhost_net", "handle_tx_zerocopy")]], 2, by::VHOST),
+    program(
+        "tx_end",
+        When::Exit,
+        &[&[("vhost_net", "handle_tx_copy")], &[("vhost_net", "handle_tx_zerocopy")]],
+        2,
+        by::VHOST,
+    ),
+    program("rx_begin", When::Entry, &[&[("vhost_net", "handle_rx")]], 1, by::VHOST),
+    program("rx_end", When::Exit, &[&[("vhost_net", "handle_rx")]], 1, by::VHOST),
+    program("sendmsg", When::Entry, &[&[("tun", "tun_sendmsg")]], 3, by::VHOST),
+    program("recvmsg", When::Entry, &[&[("tun", "tun_recvmsg")]], 3, by::VHOST),
+    program("used_begin", When::Entry, USED, 2, by::VHOST),
+    program("used_end", When::Exit, USED, 2, by::VHOST),
+    program(
+        "eventfd",
+        When::Entry,
+        &[&[(CORE, "eventfd_signal_mask"), (CORE, "eventfd_signal")]],
+        1,
+        by::VHOST,
+    ),
+    program("wakeup", When::Entry, &[&[("vhost", "vhost_poll_wakeup")]], 1, by::KICK),
+    program(
+        "completed",
+        When::Exit,
+        &[&[("vhost_net", "vhost_zerocopy_complete"), ("vhost_net", "vhost_zerocopy_callback")]],
+        3,
+        by::ZEROCOPY,
+    ),
+];
+
+const USED: &[&[Target]] =
+    &[&[("vhost", "vhost_add_used_and_signal_n")], &[("vhost", "vhost_add_used_and_signal")]];
+
+/// A signal, and the programs without which it is not known.
+const SIGNALS: [(&str, &[&str]); 7] = [
+    ("vhost.tx", &["vhost_close", "tx_copy", "tx_zerocopy", "tx_end", "sendmsg", "used_begin"]),
+    ("vhost.rx", &["vhost_close", "rx_begin", "rx_end", "recvmsg", "used_begin"]),
+    (
+        "vhost.copies",
+        &["vhost_close", "tx_copy", "tx_zerocopy", "tx_end", "sendmsg", "used_begin", "completed"],
+    ),
+    ("vhost.calls", &["tx_copy", "tx_zerocopy", "rx_begin", "used_begin", "used_end", "eventfd"]),
+    ("vhost.kicks", &["vhost_close", "wakeup"]),
+    ("vhost.runs", &["tx_copy", "tx_zerocopy", "tx_end", "rx_begin", "rx_end"]),
+    ("vhost.worker", &["tx_copy", "tx_zerocopy", "rx_begin"]),
+];
+
+/// Handlers of kicks, by which one is told from another wake-up.
+const HANDLERS: [Target; 2] = [("vhost_net", "handle_tx_kick"), ("vhost_net", "handle_rx_kick")];
+
+/// Modules without which there is nothing to see.
+const NEEDED: [Target; 2] = [("vhost_net", "handle_rx"), ("tun", "tun_sendmsg")];
+
+/// All functions that a program may attach to.
+pub(crate) fn functions() -> impl Iterator<Item = Target> {
+    PROGRAMS.iter().flat_map(|program| program.groups).copied().flatten().copied()
+}
+
+/// Names whose addresses are wanted.
+fn names() -> impl Iterator<Item = &'static str> {
+    functions().chain(HANDLERS).map(|(_, name)| name)
+}
+
+/// The programs that see vhost, attached. They are detached when this is dropped.
+pub(crate) struct Vhost {
+    /// Programs with their links, and what they are attached to.
+    attached: Vec<Attached>,
+    /// Why a program is not attached.
+    failed: Vec<(&'static str, String)>,
+}
+
+struct Attached {
+    program: &'static str,
+    via: String,
+    fd: OwnedFd,
+    _link: OwnedFd,
+}
+
+impl Vhost {
+    /// None are attached: the modules are not there.
+    pub(crate) fn absent() -> Self {
+        Self { attached: Vec::new(), failed: Vec::new() }
+    }
+
+    /// Whether there is something to attach to that was not there before.
+    pub(crate) fn is_due(&self, kernel: &Kernel) -> bool {
+        self.attached.is_empty()
+            && NEEDED.iter().all(|(module, name)| kernel.function(module, name).is_some())
+    }
+
+    /// Attaches what this kernel allows, to functions that exist once. `code` is what is known of handlers, to be told to
+    /// the programs before.
+    pub(crate) fn attach(
+        bytes: &[u8],
+        maps: &[(String, BorrowedFd<'_>)],
+        kernel: &Kernel,
+        symbols: &Symbols,
+        without: &[String],
+    ) -> Result<Self> {
+        let code = Code::new(bytes, maps)?;
+        let mut vhost = Self::absent();
+        // What is seen in passing comes first, what it belongs to last: nothing is then seen by halves.
+        for program in PROGRAMS.iter().rev() {
+            for group in program.groups {
+                match attach(&code, program, group, kernel, symbols, without) {
+                    Ok(attached) => vhost.attached.push(attached),
+                    Err(error) => vhost.failed.push((program.name, format!("{error:#}"))),
+                }
+            }
+        }
+        Ok(vhost)
+    }
+
+    /// How each signal is known.
+    pub(crate) fn probes(&self) -> Vec<Probe> {
+        SIGNALS.iter().map(|(signal, programs)| self.probe(signal, programs)).collect()
+    }
+
+    fn probe(&self, signal: &str, programs: &[&str]) -> Probe {
+        let via =
+            programs.iter().filter_map(|name| self.attached.iter().find(|found| found.program == *name));
+        let via: Vec<_> = via.map(|attached| attached.via.as_str()).collect();
+        let failed = programs.iter().find_map(|name| self.failed.iter().find(|(program, _)| program == name));
+        let reason = match failed {
+            Some((_, why)) => Some(why.clone()),
+            None if self.attached.is_empty() => Some("vhost_net is not loaded".to_owned()),
+            None => None,
+        };
+        Probe {
+            signal: signal.to_owned(),
+            via: via.last().map_or_else(|| "fentry:vhost_net".to_owned(), |via| (*via).to_owned()),
+            state: if reason.is_some() { Known::Unavailable } else { Known::Exact },
+            reason,
+            runs: None,
+            run_ns: None,
+        }
+    }
+
+    /// Names and descriptors of the programs.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = (&'static str, BorrowedFd<'_>)> {
+        self.attached.iter().map(|attached| (attached.program, attached.fd.as_fd()))
+    }
+}
+
+/// Where the handlers of kicks are.
+pub(crate) fn handlers(symbols: &Symbols) -> VhostCode {
+    let address = |name| symbols.address(name).unwrap_or(0);
+    VhostCode { tx_kick: address(HANDLERS[0].1), rx_kick: address(HANDLERS[1].1) }
+}
+
+/// What symbols are wanted of `/proc/kallsyms`.
+pub(crate) fn wanted(name: &str) -> bool {
+    // The first test spares nearly all of 200,000 symbols the second.
+    ["vhost_", "handle_", "tun_", "eventfd_"].iter().any(|prefix| name.starts_with(prefix))
+        && names().any(|wanted| wanted == name)
+}
+
+fn attach(
+    code: &Code,
+    program: &Program,
+    group: &[Target],
+    kernel: &Kernel,
+    symbols: &Symbols,
+    without: &[String],
+) -> Result<Attached> {
+    let present = |(module, name): &&Target| {
+        kernel.function(module, name).is_some() && !without.iter().any(|absent| absent == name)
+    };
+    let names: Vec<_> = group.iter().map(|(_, name)| *name).collect();
+    let (module, name) = group.iter().find(present).with_context(|| {
+        format!("this kernel has no function {}, or does not describe it", names.join(" or "))
+    })?;
+    let Some(Function { module: owner, id, args }) = kernel.function(module, name) else {
+        bail!("this kernel has no function {name}");
+    };
+    if args < program.args {
+        bail!("function {name} has {args} arguments here, not {}", program.args);
+    }
+    match symbols.count(name) {
+        Some(0) => bail!("this kernel has no code of its own for {name}: it was inlined"),
+        Some(1) | None => {}
+        Some(n) => bail!("this kernel has {n} functions {name}, and cannot be told which is meant"),
+    }
+    if let Some(error) = kernel.lacks(program.by) {
+        bail!("{error}");
+    }
+    if program.name == "wakeup" && HANDLERS.iter().any(|(_, handler)| symbols.address(handler).is_none()) {
+        bail!("kicks cannot be told from other wake-ups: the handlers of kicks are not in /proc/kallsyms");
+    }
+    let btf = owner.map(bpf::module_btf).transpose()?;
+    let fd = code.load(program.name, program.when, btf.as_ref(), id)?;
+    let link = bpf::attach(&fd).with_context(|| format!("the program cannot be attached to {name}"))?;
+    let when = if program.when == When::Entry { "fentry" } else { "fexit" };
+    Ok(Attached { program: program.name, via: format!("{when}:{name}"), fd, _link: link })
+}

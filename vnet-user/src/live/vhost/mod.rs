@@ -1,0 +1,11 @@
+//! vhost: programs on functions of its modules, what they count, and the workers that they run in.
+
+mod attach;
+mod read;
+mod workers;
+
+pub(crate) use self::{
+    attach::{Vhost, functions, handlers, wanted},
+    read::{EMPTY, Known, flow, is_used, merge, whole},
+    workers::Workers,
+};

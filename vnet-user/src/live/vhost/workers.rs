@@ -1,0 +1,155 @@
+//! The threads that serve queue pairs: which they are comes from the probes, what they do from `/proc`.
+
+use std::{collections::HashMap, fs};
+
+use vnet_ebpf::{
+    device::NO_SLOT,
+    vhost::{Pair, mode, state},
+};
+
+use crate::{
+    live::load::Maps,
+    record::Worker,
+    topology::{DeviceKey, QueueKey},
+};
+
+/// What was last told of workers, and what they had done before counting began.
+#[derive(Default)]
+pub(crate) struct Workers {
+    /// Per thread, what it had done when it was first seen.
+    base: HashMap<u32, Done>,
+    told: HashMap<QueueKey, Worker>,
+    /// Per pair whose device is gone, how often it was read since.
+    closed: HashMap<usize, u8>,
+    /// Devices that vhost serves, and whether zero-copy is on.
+    devices: HashMap<DeviceKey, bool>,
+}
+
+/// What the scheduler says of a thread, since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Done {
+    run_ns: u64,
+    wait_ns: u64,
+    migrations: Option<u64>,
+}
+
+impl Workers {
+    /// Workers that changed since they were last told, sorted by queue. `queue` says whose a slot is.
+    pub(crate) fn read(&mut self, maps: &mut Maps, queue: impl Fn(u32) -> Option<QueueKey>) -> Vec<Worker> {
+        let mut changed = Vec::new();
+        for number in 0..maps.pairs.len() {
+            let pair = maps.pairs.read(number);
+            match pair.state {
+                state::OPEN if pair.tid != 0 && pair.slot != NO_SLOT => {
+                    let Some(key) = queue(pair.slot) else { continue };
+                    self.devices.insert(key.device, pair.mode == mode::ZEROCOPY);
+                    let Some(worker) = self.look(&pair, key) else { continue };
+                    if self.told.get(&key) != Some(&worker) {
+                        self.told.insert(key, worker.clone());
+                        changed.push(worker);
+                    }
+                }
+                state::CLOSED => self.close(maps, number, &pair),
+                _ => {}
+            }
+        }
+        changed.sort_unstable_by_key(|worker| worker.queue);
+        changed
+    }
+
+    /// Whether vhost serves a device, and if it does, whether with zero-copy; `None` when it has not been seen to.
+    pub(crate) fn zerocopy(&self, device: DeviceKey) -> Option<bool> {
+        self.devices.get(&device).copied()
+    }
+
+    /// Gives back the number of a device that is gone, once no program can still be at work with it.
+    fn close(&mut self, maps: &mut Maps, number: usize, pair: &Pair) {
+        let reads = self.closed.entry(number).or_default();
+        *reads += 1;
+        if *reads < 3 {
+            return;
+        }
+        self.closed.remove(&number);
+        self.base.remove(&pair.tid);
+        maps.pairs.write(number, Pair::default());
+        if let Ok(number) = u32::try_from(number) {
+            let _ = maps.free_pairs.push(number, 0); // there is room: it came from there
+        }
+    }
+
+    fn look(&mut self, pair: &Pair, queue: QueueKey) -> Option<Worker> {
+        let task = format!("/proc/{}/task/{}", pair.tgid, pair.tid);
+        let read = |file: &str| fs::read_to_string(format!("{task}/{file}"));
+        let stat = read("stat").ok()?;
+        let (run_ns, wait_ns) = schedstat(&read("schedstat").ok()?)?;
+        let migrations = read("sched").ok().as_deref().and_then(migrations);
+        let now = Done { run_ns, wait_ns, migrations };
+        let base = *self.base.entry(pair.tid).or_insert(now);
+        let cpu = cpu(&stat);
+        Some(Worker {
+            queue,
+            tid: pair.tid,
+            tgid: pair.tgid,
+            comm: comm(&stat).to_owned(),
+            cpu,
+            node: cpu.and_then(node),
+            run_ns: Some(run_ns.saturating_sub(base.run_ns)),
+            wait_ns: Some(wait_ns.saturating_sub(base.wait_ns)),
+            migrations: migrations.map(|n| n.saturating_sub(base.migrations.unwrap_or(n))),
+            busy_poll_ns: None,
+        })
+    }
+}
+
+/// Nanoseconds that a thread ran and waited to run, of `/proc/PID/schedstat`.
+fn schedstat(text: &str) -> Option<(u64, u64)> {
+    let mut words = text.split_ascii_whitespace().map(str::parse);
+    Some((words.next()?.ok()?, words.next()?.ok()?))
+}
+
+/// Moves between CPUs, of `/proc/PID/sched`.
+fn migrations(text: &str) -> Option<u64> {
+    let line = text.lines().find(|line| line.starts_with("se.nr_migrations"))?;
+    line.rsplit(':').next()?.trim().parse().ok()
+}
+
+/// Name of a thread, of `/proc/PID/stat`; it may hold anything.
+fn comm(stat: &str) -> &str {
+    let name = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
+    name.map_or("", |(name, _)| name)
+}
+
+/// CPU that a thread ran on last, likewise: field 39.
+fn cpu(stat: &str) -> Option<u32> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(36)?.parse().ok()
+}
+
+/// NUMA node of a CPU.
+fn node(cpu: u32) -> Option<u32> {
+    let entries = fs::read_dir(format!("/sys/devices/system/cpu/cpu{cpu}")).ok()?;
+    entries.flatten().find_map(|entry| entry.file_name().to_str()?.strip_prefix("node")?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_scheduler_says_is_read() {
+        assert_eq!(schedstat("123456 789 12\n"), Some((123_456, 789)));
+        assert_eq!(schedstat("0 0"), Some((0, 0)));
+        assert_eq!(schedstat(""), None);
+        let sched = "vhost-1 (1, #threads: 1)\n---\nse.exec_start  :  12.5\nse.nr_migrations     :      7\n";
+        assert_eq!(migrations(sched), Some(7));
+        assert_eq!(migrations("nothing"), None);
+    }
+
+    #[test]
+    fn name_and_cpu_are_found_behind_any_name() {
+        let tail = (3..=52).map(|field| field.to_string()).collect::<Vec<_>>().join(" ");
+        let stat = format!("42 (a) b (c)) {tail}");
+        assert_eq!((comm(&stat), cpu(&stat)), ("a) b (c)", Some(39)));
+        assert_eq!((comm("42"), cpu("42")), ("", None));
+    }
+}
