@@ -6,6 +6,7 @@ pub mod json;
 mod schema;
 mod table;
 pub mod text;
+mod vhost;
 
 // What outputs need to name what a report says; they see nothing below it.
 pub use crate::{
@@ -13,3 +14,4 @@ pub use crate::{
     topology::{DeviceKey, DeviceKind, IfIndex, Netns, QueuePair},
 };
 pub use schema::*;
+pub use vhost::*;

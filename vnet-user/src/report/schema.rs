@@ -7,8 +7,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Serialize;
 use vnet_ebpf::hist::CLASSES;
 
+use super::vhost::{CopiesReport, RunsReport, WorkerReport};
 use crate::{
-    record::{Known, SourceKind},
+    record::{BATCH_CLASSES, Known, SourceKind},
     topology::DeviceKey,
 };
 
@@ -142,7 +143,8 @@ pub struct DeviceReport {
     pub queues_disabled: Option<u32>,
     /// Zero-copy transmit is on.
     pub zerocopy: Option<bool>,
-    /// Differences between independent counts; empty where none is checked.
+    /// Differences between independent counts by name, 0 unless something was missed or is under way; empty where none
+    /// is checked.
     pub residuals: BTreeMap<String, i64>,
     /// Why counts do not cover all of its traffic; empty when they do.
     pub uncovered: Vec<String>,
@@ -242,25 +244,6 @@ pub struct Average {
     pub share: Option<f64>,
 }
 
-/// A vhost worker thread.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct WorkerReport {
-    /// Thread.
-    pub tid: u32,
-    /// Its name.
-    pub comm: String,
-    /// CPU it last ran on.
-    pub cpu: Option<u32>,
-    /// NUMA node of that CPU.
-    pub node: Option<u32>,
-    /// Share of time it ran, 0 to 1.
-    pub busy_ratio: Option<f64>,
-    /// Seconds it was ready but did not run.
-    pub wait_seconds: Option<f64>,
-    /// Moves between CPUs.
-    pub migrations: Option<u64>,
-}
-
 /// The guest's transmit side. `None` is not known.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TxReport {
@@ -272,9 +255,13 @@ pub struct TxReport {
     pub segments: Option<u64>,
     /// Dropped by the device, by reason.
     pub drops: Option<BTreeMap<Arc<str>, u64>>,
+    /// Entries that vhost put into the used ring: buffers given back to the guest.
+    pub used: Option<u64>,
     /// Batches handed to the tap by vhost.
     pub batches: Option<u64>,
-    /// Ledger of copies; `None` without vhost probes.
+    /// Batches by packets in them.
+    pub batch_sizes: Option<[SizeReport; BATCH_CLASSES]>,
+    /// Ledger of copies; `None` where it is not known for every packet.
     pub copies: Option<CopiesReport>,
     /// Dropped later in the host's stack.
     pub stack_drops: Option<u64>,
@@ -282,29 +269,12 @@ pub struct TxReport {
     pub kicks: Option<u64>,
     /// Notifications to the guest.
     pub calls: Option<u64>,
-    /// Notifications to the guest that were not needed.
+    /// Notifications to the guest that it did not want.
     pub calls_suppressed: Option<u64>,
+    /// Runs of the worker for it, by why they ended.
+    pub runs: Option<RunsReport>,
     /// Packets by size.
     pub sizes: Option<[SizeReport; CLASSES]>,
-}
-
-/// How transmitted packets were copied.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct CopiesReport {
-    /// Copied in a batch.
-    pub batched: u64,
-    /// Copied one by one.
-    pub single: u64,
-    /// Not copied.
-    pub zerocopy: u64,
-    /// Zero-copy that was copied after all.
-    pub zerocopy_failed: u64,
-    /// Zero-copy not yet completed.
-    pub in_flight: u64,
-    /// Bytes copied.
-    pub bytes: u64,
-    /// Why packets were not zero-copy.
-    pub why: BTreeMap<String, u64>,
 }
 
 /// The guest's receive side. `None` is not known.
@@ -326,18 +296,20 @@ pub struct RxReport {
     pub kicks: Option<u64>,
     /// Notifications to the guest.
     pub calls: Option<u64>,
-    /// Notifications to the guest that were not needed.
+    /// Notifications to the guest that it did not want.
     pub calls_suppressed: Option<u64>,
+    /// Runs of the worker for it, by why they ended.
+    pub runs: Option<RunsReport>,
     /// Packets by size.
     pub sizes: Option<[SizeReport; CLASSES]>,
 }
 
-/// One size class.
+/// One size class, of packets by bytes or of batches by packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct SizeReport {
-    /// Largest frame of the class in bytes; `None` for the open last class.
+    /// Largest size of the class; `None` for an open last class.
     pub le: Option<u32>,
-    /// Packets in this class alone (not cumulative).
+    /// How many are in this class alone (not cumulative).
     pub count: u64,
 }
 

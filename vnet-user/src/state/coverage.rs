@@ -2,7 +2,7 @@
 
 use crate::{
     record::{Known, Probe},
-    topology::DeviceKind,
+    topology::{Device, DeviceKind},
 };
 
 /// A side of a queue pair, as the guest sees it.
@@ -19,12 +19,31 @@ pub(super) enum What {
     Packets,
     /// Drops by the device itself.
     Drops,
+    /// Buffers that vhost gave back to the guest, and bytes that it copied into them.
+    Used,
+    /// The ledger of transmit copies, which counts packets too.
+    Copies,
+    /// Notifications by the guest.
+    Kicks,
+    /// Notifications to the guest, given and spared.
+    Calls,
+    /// Runs of the worker.
+    Runs,
+}
+
+/// Whose queues a signal covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// Those of devices of this kind.
+    Kind(DeviceKind),
+    /// Those that `vhost_net` serves, whatever the kind.
+    Vhost,
 }
 
 /// One row: that signal, when it is known, covers this.
 struct Signal {
     name: &'static str,
-    kind: DeviceKind,
+    whose: Whose,
     directions: &'static [Direction],
     what: What,
 }
@@ -35,15 +54,20 @@ const fn signal(
     directions: &'static [Direction],
     what: What,
 ) -> Signal {
-    Signal { name, kind, directions, what }
+    Signal { name, whose: Whose::Kind(kind), directions, what }
+}
+
+const fn vhost(name: &'static str, directions: &'static [Direction], what: What) -> Signal {
+    Signal { name, whose: Whose::Vhost, directions, what }
 }
 
 const TX: &[Direction] = &[Direction::Tx];
 const RX: &[Direction] = &[Direction::Rx];
 const BOTH: &[Direction] = &[Direction::Tx, Direction::Rx];
 
-/// Every signal that makes counts of a queue known. A kind without a row (tun) is never counted.
-const SIGNALS: [Signal; 7] = [
+/// Every signal that makes counts of a queue known. A kind without a row (tun) is never counted. `vhost.worker` has
+/// none: of a worker that was not seen nothing is 0.
+const SIGNALS: [Signal; 13] = [
     signal("tap.tx", DeviceKind::Tap, TX, What::Packets),
     signal("tap.rx", DeviceKind::Tap, RX, What::Packets),
     signal("tap.tx.drops", DeviceKind::Tap, TX, What::Drops),
@@ -51,6 +75,12 @@ const SIGNALS: [Signal; 7] = [
     signal("virtio_net.tx", DeviceKind::VirtioNet, TX, What::Packets),
     signal("virtio_net.rx", DeviceKind::VirtioNet, RX, What::Packets),
     signal("macvtap", DeviceKind::Macvtap, BOTH, What::Packets),
+    vhost("vhost.tx", TX, What::Used),
+    vhost("vhost.rx", RX, What::Used),
+    vhost("vhost.copies", TX, What::Copies),
+    vhost("vhost.kicks", BOTH, What::Kicks),
+    vhost("vhost.calls", BOTH, What::Calls),
+    vhost("vhost.runs", BOTH, What::Runs),
 ];
 
 /// Which rows of [`SIGNALS`] are known now.
@@ -65,10 +95,15 @@ impl Coverage {
         }))
     }
 
-    /// Whether a device of this kind has these counts.
-    pub(super) fn covers(&self, kind: DeviceKind, direction: Direction, what: What) -> bool {
-        SIGNALS.iter().zip(self.0).any(|(row, known)| {
-            known && row.kind == kind && row.what == what && row.directions.contains(&direction)
-        })
+    /// Whether this device has these counts, and none of its traffic escapes them.
+    pub(super) fn covers(&self, device: &Device, direction: Direction, what: What) -> bool {
+        let has = |whose| match whose {
+            Whose::Kind(kind) => device.kind == kind,
+            Whose::Vhost => device.vhost == Some(true),
+        };
+        let row = |(row, known): (&Signal, bool)| {
+            known && row.what == what && has(row.whose) && row.directions.contains(&direction)
+        };
+        device.uncovered.is_empty() && SIGNALS.iter().zip(self.0).any(row)
     }
 }

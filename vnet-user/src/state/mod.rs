@@ -4,18 +4,22 @@
 //!   of the source; it does not touch `lost`, which is about what was not seen, and is told by [`State::regressions`].
 //! - An interval runs between two samples of different instants. A sample of the same or an earlier instant raises
 //!   counts and leaves the rates of the last interval as they are; what it added belongs to the interval that follows.
+//! - How packets were copied goes with the packets: a ledger and the packets that it accounts for are taken together, or
+//!   not at all when a count in them fell. So at every instant TX packets = `batched` + `single` + `zerocopy` +
+//!   `zerocopy_failed` + `in_flight`; a ledger that does not add up is not known.
 //! - A queue that no sample has listed has counted nothing. That is 0 where a probe would have seen a packet, and not
 //!   known elsewhere (`coverage`); what was counted is shown in any case.
 
 mod coverage;
 mod queue;
 mod render;
+mod vhost;
 
 use std::collections::BTreeMap;
 
 use crate::{
     record::{Lost, Nanos, Record, Sample, Source},
-    topology::{Device, DeviceKey, QueuePair, Topology},
+    topology::{Device, DeviceKey, QueueKey, QueuePair, Topology},
 };
 use coverage::Coverage;
 use queue::Queue;
@@ -44,6 +48,8 @@ struct DeviceState {
     /// `None` while no topology has listed it.
     device: Option<Device>,
     queues: BTreeMap<QueuePair, Queue>,
+    /// As the latest sample that names them has them.
+    residuals: BTreeMap<String, i64>,
 }
 
 impl State {
@@ -64,7 +70,8 @@ impl State {
         }
     }
 
-    /// How many counts fell from one sample to a later one: 0 unless the source is wrong. The larger value was kept.
+    /// How many counts fell from one sample to a later one, and how many ledgers did not add up: 0 unless the source is
+    /// wrong. What was known was kept.
     pub fn regressions(&self) -> u64 {
         self.regressions
     }
@@ -86,8 +93,14 @@ impl State {
 
     fn sample(&mut self, sample: &Sample) {
         for (key, counts) in &sample.queues {
-            let device = self.devices.entry(key.device).or_default();
-            self.regressions += device.queues.entry(key.queue).or_default().fold(counts);
+            self.regressions += self.queue(*key).fold(counts);
+        }
+        let late = self.at.is_some_and(|last| sample.at < last);
+        for worker in &sample.workers {
+            self.regressions += self.queue(worker.queue).serve(worker, late);
+        }
+        for (key, residuals) in sample.residuals.iter().filter(|_| !late) {
+            self.devices.entry(*key).or_default().residuals.clone_from(residuals);
         }
         if self.at.is_some_and(|last| sample.at <= last) {
             return;
@@ -97,5 +110,9 @@ impl State {
         for queue in self.devices.values_mut().flat_map(|device| device.queues.values_mut()) {
             queue.advance(self.interval);
         }
+    }
+
+    fn queue(&mut self, key: QueueKey) -> &mut Queue {
+        self.devices.entry(key.device).or_default().queues.entry(key.queue).or_default()
     }
 }

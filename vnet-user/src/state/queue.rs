@@ -8,8 +8,9 @@ use std::{
 
 use vnet_ebpf::hist::{CLASSES, EDGES};
 
+use super::vhost::{Served, adds_up, raise};
 use crate::{
-    record::{Flow, Nanos, QueueCounts},
+    record::{Flow, Nanos, QueueCounts, Worker},
     report::{HISTORY, Rate, RxReport, SizeReport, TxReport},
 };
 
@@ -79,27 +80,32 @@ pub(super) struct Side {
 impl Side {
     /// Takes newer counts; returns how many of them were smaller than what is already known.
     fn fold(&mut self, new: &Flow) -> u64 {
-        let mut smaller = 0;
-        let mut raise = |known: &mut u64, new: u64| {
-            smaller += u64::from(new < *known);
-            *known = new.max(*known);
-        };
         let counts = &mut self.counts;
-        raise(&mut counts.bytes, new.bytes);
-        raise(&mut counts.segments, new.segments);
+        let mut smaller = raise(&mut counts.bytes, new.bytes) + raise(&mut counts.segments, new.segments);
         for (known, new) in counts.sizes.iter_mut().zip(new.sizes) {
-            raise(known, new);
+            smaller += raise(known, new);
         }
+        smaller + self.fold_drops(new)
+    }
+
+    fn fold_drops(&mut self, new: &Flow) -> u64 {
+        let counts = &mut self.counts;
+        let mut smaller = 0;
         for (reason, new) in &new.drops {
             match counts.drops.get_mut(reason) {
-                Some(known) => raise(known, *new),
+                Some(known) => smaller += raise(known, *new),
                 None => drop(counts.drops.insert(Arc::clone(reason), *new)),
             }
         }
         if let Some(new) = new.stack_drops {
-            raise(counts.stack_drops.get_or_insert(0), new);
+            smaller += raise(counts.stack_drops.get_or_insert(0), new);
         }
         smaller
+    }
+
+    /// Counts since counting began.
+    pub(super) fn counts(&self) -> &Flow {
+        &self.counts
     }
 
     fn totals(&self) -> Totals {
@@ -174,21 +180,50 @@ fn mask(totals: Totals, known: KnownCounts) -> Option<Totals> {
 pub(super) struct Queue {
     pub(super) tx: Side,
     pub(super) rx: Side,
+    /// `None` while vhost has not served it: on most hosts that is every queue or none.
+    pub(super) vhost: Option<Box<Served>>,
     history: VecDeque<f32>,
 }
 
 impl Queue {
     /// Takes newer counts; returns how many of them were smaller than what is already known.
     pub(super) fn fold(&mut self, new: &QueueCounts) -> u64 {
-        let tx = new.tx.as_ref().map_or(0, |flow| self.tx.fold(flow));
-        let rx = new.rx.as_ref().map_or(0, |flow| self.rx.fold(flow));
-        tx + rx
+        self.fold_tx(new)
+            + new.rx.as_ref().map_or(0, |flow| self.rx.fold(flow))
+            + new.vhost.as_ref().map_or(0, |vhost| self.vhost.get_or_insert_default().fold(vhost))
+    }
+
+    /// What the guest sent goes together with the ledger that says how it was copied.
+    fn fold_tx(&mut self, new: &QueueCounts) -> u64 {
+        let flow = new.tx.as_ref();
+        let Some(copies) = new.vhost.as_ref().and_then(|vhost| vhost.copies.as_ref()) else {
+            return flow.map_or(0, |flow| self.tx.fold(flow));
+        };
+        let known = &self.tx.counts;
+        let accounted = flow.unwrap_or(known);
+        if !adds_up(copies, accounted) {
+            return 1 + flow.map_or(0, |flow| self.tx.fold(flow));
+        }
+        let settled = self.vhost.get_or_insert_default().settle(known, accounted, copies);
+        match (settled, flow) {
+            (Ok(()), Some(flow)) => self.tx.fold(flow),
+            (Err(fell), Some(flow)) => fell + self.tx.fold_drops(flow),
+            (settled, None) => settled.err().unwrap_or(0),
+        }
+    }
+
+    /// Takes a worker; `late` is one as it was before the latest instant. Returns how many of its counts fell.
+    pub(super) fn serve(&mut self, worker: &Worker, late: bool) -> u64 {
+        self.vhost.get_or_insert_default().serve(worker, late)
     }
 
     /// Starts a new interval; `interval` is the one that ends, if one does.
     pub(super) fn advance(&mut self, interval: Option<Nanos>) {
         self.tx.advance();
         self.rx.advance();
+        if let Some(vhost) = &mut self.vhost {
+            vhost.advance();
+        }
         let both = self.tx.grown.plus(self.rx.grown);
         if let Some(rate) = interval.and_then(|interval| both.over(interval)) {
             if self.history.len() == HISTORY {

@@ -1,14 +1,15 @@
 //! The report of a state.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     DeviceState, State,
-    coverage::{Coverage, Direction, What},
+    coverage::{Direction, What},
     queue::{KnownCounts, Queue, Side, Totals},
+    vhost::Served,
 };
 use crate::{
-    record::{Nanos, Probe},
+    record::{Copies, Nanos, Probe},
     report::{
         Average, DeviceReport, LostReport, ProbeReport, QueueReport, Report, SCHEMA, SourceReport, Tool,
     },
@@ -60,6 +61,7 @@ struct Counted<'a> {
     queue: &'a Queue,
     tx: KnownCounts,
     rx: KnownCounts,
+    copies: Option<Copies>,
     grown: Both,
     whole: Both,
 }
@@ -87,7 +89,7 @@ impl State {
             average: all.average(all, duration),
         };
         for (key, device, queues) in counted {
-            self.report_device(&mut report, key, device.device.as_ref(), &queues, all);
+            self.report_device(&mut report, key, device, &queues, all);
         }
         report
     }
@@ -96,10 +98,11 @@ impl State {
         &self,
         report: &mut Report,
         key: DeviceKey,
-        device: Option<&Device>,
+        state: &DeviceState,
         queues: &[Counted<'_>],
         all: Both,
     ) {
+        let device = state.device.as_ref();
         let (mut grown, mut whole) = (Both::default(), Both::default());
         for queue in queues {
             grown.add(queue.grown);
@@ -112,50 +115,81 @@ impl State {
                 tx_rate: rate(grown.tx),
                 rx_rate: rate(grown.rx),
                 average: whole.average(all, duration),
+                residuals: state.residuals.clone(),
                 ..device_report(device)
             });
         }
         let name = device.map_or_else(|| format!("if{}", key.ifindex.0), |device| device.name.clone());
         let mut quiet = Arc::default();
-        report.queues.extend(queues.iter().map(|counted| QueueReport {
-            device: name.clone(),
-            ifindex: key.ifindex.0,
-            netns: key.netns.0,
-            generation: key.generation,
-            queue: counted.pair.0,
-            worker: None,
-            tx: counted.queue.tx.tx_report(counted.tx),
-            rx: counted.queue.rx.rx_report(counted.rx),
-            interrupts: None,
-            tx_rate: rate(counted.grown.tx),
-            rx_rate: rate(counted.grown.rx),
-            average: counted.whole.average(whole, duration),
-            share: self.interval.and_then(|_| counted.grown.share_of(grown)),
-            history: if counted.tx.packets || counted.rx.packets {
-                counted.queue.history(&mut quiet)
-            } else {
-                [].into()
-            },
+        let covers = |direction, what| self.covers(device, direction, what);
+        let nothing = Served::default();
+        report.queues.extend(queues.iter().map(|counted| {
+            let vhost = counted.queue.vhost.as_deref().unwrap_or(&nothing);
+            let mut tx = counted.queue.tx.tx_report(counted.tx);
+            vhost.tx_report(&mut tx, counted.copies.as_ref(), covers);
+            let mut rx = counted.queue.rx.rx_report(counted.rx);
+            vhost.rx_report(&mut rx, covers);
+            QueueReport {
+                device: name.clone(),
+                ifindex: key.ifindex.0,
+                netns: key.netns.0,
+                generation: key.generation,
+                queue: counted.pair.0,
+                worker: vhost.worker(self.interval, duration),
+                tx,
+                rx,
+                interrupts: None,
+                tx_rate: rate(counted.grown.tx),
+                rx_rate: rate(counted.grown.rx),
+                average: counted.whole.average(whole, duration),
+                share: self.interval.and_then(|_| counted.grown.share_of(grown)),
+                history: if counted.tx.packets || counted.rx.packets {
+                    counted.queue.history(&mut quiet)
+                } else {
+                    [].into()
+                },
+            }
         }));
     }
 
     fn counted<'a>(&self, device: &'a DeviceState) -> Vec<Counted<'a>> {
-        // Before the first sample nothing is known to have been counted, not even nothing.
-        let coverage = self.at.map(|_| &self.coverage);
         let facts = device.device.as_ref();
+        let nothing = Served::default();
         let counted = |(pair, queue): (&QueuePair, &'a Queue)| {
-            let tx = known(coverage, facts, Direction::Tx, &queue.tx);
-            let rx = known(coverage, facts, Direction::Rx, &queue.rx);
+            let vhost = queue.vhost.as_deref().unwrap_or(&nothing);
+            let covered = self.covers(facts, Direction::Tx, What::Copies);
+            let copies = vhost.copies(queue.tx.counts(), covered);
+            let mut tx = self.known(facts, Direction::Tx, &queue.tx);
+            tx.packets |= copies.is_some();
+            let rx = self.known(facts, Direction::Rx, &queue.rx);
             Counted {
                 pair: *pair,
                 queue,
                 tx,
                 rx,
+                copies,
                 grown: Both { tx: queue.tx.grown(tx), rx: queue.rx.grown(rx) },
                 whole: Both { tx: queue.tx.whole(tx), rx: queue.rx.whole(rx) },
             }
         };
         device.queues.iter().map(counted).collect()
+    }
+
+    /// Whether a 0 of this is a count: the probe is there and misses nothing of this device.
+    fn covers(&self, device: Option<&Device>, direction: Direction, what: What) -> bool {
+        // Before the first sample nothing is known to have been counted, not even nothing.
+        let covers = |device| self.coverage.covers(device, direction, what);
+        self.at.is_some() && device.is_some_and(covers)
+    }
+
+    /// A count is known when it is not 0, or when a 0 is one.
+    fn known(&self, device: Option<&Device>, direction: Direction, side: &Side) -> KnownCounts {
+        let counted = side.counted();
+        let covers = |what| self.covers(device, direction, what);
+        KnownCounts {
+            packets: counted.packets || covers(What::Packets),
+            drops: counted.drops || covers(What::Drops),
+        }
     }
 
     fn duration(&self) -> Nanos {
@@ -179,26 +213,6 @@ impl State {
     }
 }
 
-/// A count is known when it is not 0, or when a 0 is one: the probe is there and misses nothing of this device.
-fn known(
-    coverage: Option<&Coverage>,
-    device: Option<&Device>,
-    direction: Direction,
-    side: &Side,
-) -> KnownCounts {
-    let covered = |what| match (coverage, device) {
-        (Some(coverage), Some(device)) => {
-            device.uncovered.is_empty() && coverage.covers(device.kind, direction, what)
-        }
-        _ => false,
-    };
-    let counted = side.counted();
-    KnownCounts {
-        packets: counted.packets || covered(What::Packets),
-        drops: counted.drops || covered(What::Drops),
-    }
-}
-
 fn probe_report(probe: &Probe) -> ProbeReport {
     ProbeReport {
         signal: probe.signal.clone(),
@@ -210,7 +224,7 @@ fn probe_report(probe: &Probe) -> ProbeReport {
     }
 }
 
-/// The facts of a device; what is not observed yet is not known.
+/// The facts of a device.
 fn device_report(device: &Device) -> DeviceReport {
     DeviceReport {
         name: device.name.clone(),
@@ -219,13 +233,12 @@ fn device_report(device: &Device) -> DeviceReport {
         generation: device.key.generation,
         kind: device.kind.to_string(),
         present: device.present,
-        vhost: None,
+        vhost: device.vhost,
         vm_pid: device.owner.as_ref().map(|owner| owner.pid),
         queues_max: device.queues_max,
         queues_enabled: device.queues_enabled,
         queues_disabled: device.queues_disabled,
-        zerocopy: None,
-        residuals: BTreeMap::new(),
+        zerocopy: device.zerocopy,
         uncovered: device.uncovered.clone(),
         ..DeviceReport::default()
     }

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, fmt::Debug};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use vnet::report::{QueueReport, Rate, Report};
 
 use super::records::{device_key, queue_key};
@@ -21,6 +22,9 @@ pub(crate) enum Maybe<T> {
 pub(crate) enum Unknown {
     Unknown,
 }
+
+/// Values in JSON by their place in a device or queue, e.g. `/tx/copies/batched`.
+type Json = BTreeMap<String, Value>;
 
 /// What a report must say.
 #[derive(Default, Deserialize)]
@@ -46,6 +50,8 @@ struct Device {
     vm_pid: Option<Maybe<u32>>,
     queues_enabled: Option<Maybe<u32>>,
     #[serde(default)]
+    json: Json,
+    #[serde(default)]
     tx: Side,
     #[serde(default)]
     rx: Side,
@@ -57,6 +63,8 @@ struct Queue {
     id: String,
     share: Option<Maybe<f64>>,
     history: Option<Vec<f32>>,
+    #[serde(default)]
+    json: Json,
     #[serde(default)]
     tx: Side,
     #[serde(default)]
@@ -90,6 +98,19 @@ impl Differences {
 
     fn maybe<T: PartialEq + Debug>(&mut self, what: &str, expected: Option<&Maybe<T>>, seen: Option<T>) {
         self.same(what, expected, &seen.map_or(Maybe::Null(Unknown::Unknown), Maybe::Known));
+    }
+
+    /// Each place must be there: null is written as `"unknown"`.
+    fn json(&mut self, what: &str, expected: &Json, seen: &impl Serialize) {
+        let seen = serde_json::to_value(seen).expect("a report is JSON");
+        for (at, value) in expected {
+            let null = serde_json::json!("unknown");
+            let value = if *value == null { &Value::Null } else { value };
+            match seen.pointer(at) {
+                Some(seen) => self.same(&format!("{what} {at}"), Some(value), seen),
+                None => self.0.push(format!("{what} {at} is not there")),
+            }
+        }
     }
 
     fn rates(&mut self, what: &str, expected: &Side, rate: Option<Rate>, average: Option<Rate>) {
@@ -150,6 +171,7 @@ impl Device {
             return wrong.0.push(format!("{id} is not listed"));
         };
         wrong.same(&format!("{id} present"), self.present.as_ref(), &seen.present);
+        wrong.json(id, &self.json, seen);
         wrong.maybe(&format!("{id} vm_pid"), self.vm_pid.as_ref(), seen.vm_pid);
         wrong.maybe(&format!("{id} queues_enabled"), self.queues_enabled.as_ref(), seen.queues_enabled);
         wrong.rates(&format!("{id} tx"), &self.tx, seen.tx_rate, seen.average.tx);
@@ -168,6 +190,7 @@ impl Queue {
         let Some(seen) = report.queues.iter().find(found) else {
             return wrong.0.push(format!("{id} is not listed"));
         };
+        wrong.json(id, &self.json, seen);
         wrong.maybe(&format!("{id} share"), self.share.as_ref(), seen.share);
         wrong.same(&format!("{id} history"), self.history.as_ref(), &seen.history.to_vec());
         let plain =

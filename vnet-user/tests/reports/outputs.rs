@@ -22,6 +22,15 @@ const BUSY: &[&str] = &[
     "end 5s",
 ];
 
+/// Guests that vhost serves beside one that it does not: zero-copy, copies, what is not known, what is not explained.
+const VHOST: &[&str] = &[
+    "source tap.tx tap.rx tap.tx.drops tap.rx.drops vhost.tx vhost.rx vhost.copies vhost.kicks vhost.calls vhost.runs=unavailable vhost.worker",
+    "topology; 1/7 tap0 tap 2 vhost zerocopy owned; 1/8 tap1 tap 1 vhost nozerocopy; 1/9 tap2 tap 1 novhost; 1/10 tap3 tap 1",
+    "sample 0s",
+    "sample 4s; 1/7#0 tx 600x64 400x65000; 1/7#0 copies batched=590 single=13 zerocopy=380 late=7 rejected=2 in_flight=8 bytes=998877 batches=100 batch_sizes=10,20,30,40 short=600 pending=3; 1/7#0 tx-ring used=1000 kicks=120 calls=50 suppressed=30 empty=90 weight=4; 1/7#0 rx 500x64; 1/7#0 rx-ring used=500 copied=38000 kicks=3 calls=250 suppressed=2 empty=200; 1/7#0 worker 4712 vhost-4711 cpu=3 node=0 run=1700ms wait=80ms migrations=12 polling=400ms; 1/8#0 tx 3x64; 1/8#0 tx-ring kicks=3; 1/8#0 worker 4800 vhost-4799 run=1ms; 1/9#0 rx 7x64; 1/7 residuals tx=-3 rx=0; 1/8 residuals tx=0",
+    "end 4s",
+];
+
 fn report(lines: &[&str]) -> Report {
     let mut state = State::default();
     for line in lines {
@@ -146,12 +155,15 @@ fn json_has_the_keys_of_schema_1() {
         "bytes",
         "segments",
         "drops",
+        "used",
         "batches",
+        "batch_sizes",
         "copies",
         "stack_drops",
         "kicks",
         "calls",
         "calls_suppressed",
+        "runs",
         "sizes",
     ];
     expect("/queues/0/tx", &tx);
@@ -165,10 +177,39 @@ fn json_has_the_keys_of_schema_1() {
         "kicks",
         "calls",
         "calls_suppressed",
+        "runs",
         "sizes",
     ];
     expect("/queues/0/rx", &rx);
     expect("/queues/0/tx/sizes/0", &["le", "count"]);
+}
+
+#[test]
+fn json_has_the_keys_of_schema_1_for_vhost() {
+    let report = json(VHOST);
+    let expect = |at: &str, expected: &[&str]| {
+        let value = report.pointer(at).unwrap_or_else(|| panic!("{at} is missing"));
+        assert_eq!(keys(value), expected.iter().copied().collect(), "{at}");
+    };
+    let worker = [
+        "tid",
+        "comm",
+        "cpu",
+        "node",
+        "busy_ratio",
+        "busy_poll_ratio",
+        "wait_seconds",
+        "migrations",
+        "kthread",
+    ];
+    expect("/queues/0/worker", &worker);
+    let copies = ["batched", "single", "zerocopy", "zerocopy_failed", "in_flight", "bytes", "why"];
+    expect("/queues/0/tx/copies", &copies);
+    expect("/queues/0/tx/copies/why", &["module_off", "short", "pending", "backoff", "rejected", "late"]);
+    expect("/queues/0/tx/batch_sizes/0", &["le", "count"]);
+    for side in ["tx", "rx"] {
+        expect(&format!("/queues/0/{side}/runs"), &["empty", "weight", "busy_poll", "no_buffers"]);
+    }
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Records from their short form.
 
-use std::{str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
 use vnet::{
     record::{Flow, Known, Lost, Nanos, Probe, QueueCounts, Record, Sample, Source, SourceKind},
     topology::{Device, DeviceKey, DeviceKind, IfIndex, Netns, Owner, QueueKey, QueuePair, Topology},
 };
 use vnet_ebpf::hist;
+
+mod vhost;
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -17,11 +19,7 @@ pub(crate) fn parse(line: &str) -> Result<Record> {
     Ok(match head[..] {
         ["source", ref signals @ ..] => Record::Source(source(signals)?),
         ["topology"] => Record::Topology(Topology { devices: parts.map(device).collect::<Result<_>>()? }),
-        ["sample", at] => Record::Sample(Sample {
-            at: instant(at)?,
-            queues: parts.map(queue).collect::<Result<_>>()?,
-            ..Sample::default()
-        }),
+        ["sample", at] => Record::Sample(sample(instant(at)?, parts)?),
         ["lost", events, records] => {
             Record::Lost(Lost { events: number(events)?, records: number(records)? })
         }
@@ -113,6 +111,10 @@ fn device(text: &str) -> Result<Device> {
         match *word {
             "gone" => device.present = false,
             "uncovered" => device.uncovered.push("the test says so".into()),
+            "vhost" => device.vhost = Some(true),
+            "novhost" => device.vhost = Some(false),
+            "zerocopy" => device.zerocopy = Some(true),
+            "nozerocopy" => device.zerocopy = Some(false),
             "owned" => device.owner = Some(Owner { pid: 4711, start: 1, comm: "qemu".into() }),
             pairs => device.queues_enabled = Some(number(pairs)?),
         }
@@ -120,17 +122,37 @@ fn device(text: &str) -> Result<Device> {
     Ok(device)
 }
 
-fn queue(text: &str) -> Result<(QueueKey, QueueCounts)> {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let [key, direction, ref rest @ ..] = words[..] else {
-        return Err(format!("{text:?} is not QUEUE DIRECTION …"));
-    };
-    let counts = match direction {
-        "tx" => QueueCounts { tx: Some(flow(rest)?), ..QueueCounts::default() },
-        "rx" => QueueCounts { rx: Some(flow(rest)?), ..QueueCounts::default() },
-        other => return Err(format!("{other:?} is no direction")),
-    };
-    Ok((queue_key(key)?, counts))
+/// Parts of one queue become one entry, as a source tells them.
+fn sample<'a>(at: Nanos, parts: impl Iterator<Item = &'a str>) -> Result<Sample> {
+    let mut sample = Sample { at, ..Sample::default() };
+    let mut queues: BTreeMap<QueueKey, QueueCounts> = BTreeMap::new();
+    for part in parts {
+        let words: Vec<&str> = part.split_whitespace().collect();
+        let [key, what, ref rest @ ..] = words[..] else {
+            return Err(format!("{part:?} is not QUEUE WHAT …"));
+        };
+        if what == "residuals" {
+            let residuals = rest.iter().map(|word| {
+                let (name, n) = word.split_once('=').ok_or_else(|| format!("{word:?} is not NAME=COUNT"))?;
+                Ok((name.to_owned(), number(n)?))
+            });
+            sample.residuals.push((device_key(key)?, residuals.collect::<Result<_>>()?));
+            continue;
+        }
+        let key = queue_key(key)?;
+        if what == "worker" {
+            sample.workers.push(vhost::worker(key, rest)?);
+            continue;
+        }
+        let counts = queues.entry(key).or_default();
+        match what {
+            "tx" => counts.tx = Some(flow(rest)?),
+            "rx" => counts.rx = Some(flow(rest)?),
+            _ => vhost::part(counts.vhost.get_or_insert_default(), what, rest)?,
+        }
+    }
+    sample.queues = queues.into_iter().collect();
+    Ok(sample)
 }
 
 fn flow(words: &[&str]) -> Result<Flow> {
