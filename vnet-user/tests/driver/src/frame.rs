@@ -10,7 +10,7 @@ const ETHERNET: usize = 14;
 const NEEDS_CSUM: u8 = 1;
 
 /// How a frame is to be cut up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Gso {
     /// TCP over IPv4.
     Tcp4,

@@ -19,4 +19,5 @@ pub mod scale;
 mod sys;
 pub mod tap;
 pub mod truth;
+pub mod vhost;
 pub mod vnet;

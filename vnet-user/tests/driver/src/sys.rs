@@ -28,7 +28,7 @@ fn check(result: c_int) -> io::Result<c_int> {
 
 /// # Safety
 /// The kernel reads and writes a `T` for `request`, no more.
-unsafe fn control<T>(fd: BorrowedFd<'_>, request: Ioctl, argument: &mut T) -> io::Result<()> {
+pub(crate) unsafe fn control<T>(fd: BorrowedFd<'_>, request: Ioctl, argument: &mut T) -> io::Result<()> {
     // SAFETY: `argument` is a live, exclusive `T`, and the caller vouches for the request.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), request, std::ptr::from_mut(argument)) }).map(drop)
 }
@@ -68,6 +68,8 @@ pub(crate) enum TunInt {
     Steering,
     /// eBPF program that decides how much of a packet is kept; -1 takes it away.
     Filter,
+    /// Bytes that the host may hold of what a queue file sent.
+    SendBuffer,
 }
 
 /// Sets one of tun's integers.
@@ -77,6 +79,7 @@ pub(crate) fn set_int(fd: BorrowedFd<'_>, what: TunInt, value: c_int) -> io::Res
         TunInt::VnetHeader => libc::TUNSETVNETHDRSZ,
         TunInt::Steering => libc::TUNSETSTEERINGEBPF,
         TunInt::Filter => libc::TUNSETFILTEREBPF,
+        TunInt::SendBuffer => libc::TUNSETSNDBUF,
     };
     let mut value = value;
     // SAFETY: each of these copies one int in.
@@ -123,26 +126,36 @@ pub(crate) fn enter_net(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// A raw packet socket bound to `ifindex` that receives nothing; with `vnet_header` each send begins with 10 bytes of it.
 pub(crate) fn packet_socket(ifindex: u32, vnet_header: bool) -> io::Result<OwnedFd> {
+    let socket = raw_packets(0)?;
+    set_option(&socket, libc::SOL_PACKET, libc::PACKET_VNET_HDR, c_int::from(vnet_header))?;
+    bind_packets(&socket, ifindex, 0)?;
+    Ok(socket)
+}
+
+/// A raw packet socket that receives, without blocking, what `ifindex` hands to the stack with this ethertype.
+pub(crate) fn packet_receiver(ifindex: u32, ethertype: u16) -> io::Result<OwnedFd> {
+    let socket = raw_packets(libc::SOCK_NONBLOCK)?;
+    set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 256 << 20)?;
+    bind_packets(&socket, ifindex, ethertype)?;
+    Ok(socket)
+}
+
+fn raw_packets(flags: c_int) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | flags;
     // SAFETY: no pointers; the result is checked before it becomes an owned descriptor.
-    let socket = unsafe {
-        OwnedFd::from_raw_fd(check(libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0))?)
-    };
-    let set = |name: c_int, value: c_int| {
-        // SAFETY: option value and its length describe the live int `value`.
-        check(unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_PACKET,
-                name,
-                std::ptr::from_ref(&value).cast(),
-                length_of(&value)?,
-            )
-        })
-    };
-    set(libc::PACKET_VNET_HDR, c_int::from(vnet_header))?;
+    Ok(unsafe { OwnedFd::from_raw_fd(check(libc::socket(libc::AF_PACKET, kind, 0))?) })
+}
+
+fn set_option(socket: &OwnedFd, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
+    let (pointer, length) = (std::ptr::from_ref(&value).cast(), length_of(&value)?);
+    // SAFETY: option value and its length describe the live int `value`.
+    check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, pointer, length) }).map(drop)
+}
+
+fn bind_packets(socket: &OwnedFd, ifindex: u32, ethertype: u16) -> io::Result<()> {
     let address = libc::sockaddr_ll {
         sll_family: u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?,
-        sll_protocol: 0,
+        sll_protocol: ethertype.to_be(),
         sll_ifindex: c_int::try_from(ifindex).map_err(io::Error::other)?,
         sll_hatype: 0,
         sll_pkttype: 0,
@@ -152,8 +165,8 @@ pub(crate) fn packet_socket(ifindex: u32, vnet_header: bool) -> io::Result<Owned
     // SAFETY: address and its length describe the live sockaddr_ll.
     check(unsafe {
         libc::bind(socket.as_raw_fd(), std::ptr::from_ref(&address).cast(), length_of(&address)?)
-    })?;
-    Ok(socket)
+    })
+    .map(drop)
 }
 
 fn length_of<T>(value: &T) -> io::Result<libc::socklen_t> {

@@ -124,6 +124,11 @@ impl Tap {
         self.set_program(TunInt::Steering, Some(&program)).context("TUNSETSTEERINGEBPF")
     }
 
+    /// Limits what the host may hold of the guest's packets, on all attached queues (`i32::MAX`: no limit, as at first).
+    pub fn send_buffer(&self, bytes: i32) -> Result<()> {
+        sys::set_int(self.files[0].file.as_fd(), TunInt::SendBuffer, bytes).context("TUNSETSNDBUF")
+    }
+
     /// Keeps `bytes` of each packet to the guest (0: drops it, `TAP_FILTER`); `None` keeps all.
     pub fn filter(&self, bytes: Option<u32>) -> Result<()> {
         let program = bytes.map(Program::keep).transpose()?;
