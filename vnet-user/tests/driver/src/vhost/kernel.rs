@@ -1,8 +1,11 @@
 //! What of this kernel's vhost_net changes counts: measured, since stable patch levels differ inside one version.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+
+use super::{Config, Guest, Kick, Packet, SHORTEST, Script, Side, Step};
+use crate::netns::Netns;
 
 /// Facts about the running kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +45,17 @@ impl Kernel {
     pub fn batches_large(&self) -> bool {
         self.counts_descriptors
     }
+}
+
+/// Whether a packet that the tap refuses comes back to the guest when it was sent by itself, not in a batch. Where it does
+/// not (5.10), vhost tries it again for ever and the queue is stuck (`handle_tx_copy`, `handle_tx_zerocopy`). Sends one.
+pub fn returns_refused() -> Result<bool> {
+    let patience = Duration::from_secs(2);
+    let guest =
+        Guest::new(&Netns::new()?, Config { send_buffer: Some(1 << 20), patience, ..Config::default() })?;
+    let runt = vec![Packet::new(SHORTEST - 1)];
+    guest.run(&Script::new().on(0, Step::Publish(runt)).on(0, Step::Kick(Side::Tx, Kick::Always)))?;
+    Ok(guest.step(0, &Step::Wait(Side::Tx)).is_ok())
 }
 
 /// vmlinux's BTF, then that of the module, unless it is built in.

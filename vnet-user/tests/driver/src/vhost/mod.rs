@@ -44,6 +44,7 @@ mod memory;
 mod packet;
 mod pair;
 mod queue;
+pub mod random;
 pub mod ring;
 mod rx;
 mod script;

@@ -91,7 +91,7 @@ impl Pair {
             Step::Open => self.open(host),
             Step::Settle => self.settle(host),
         }
-        .with_context(|| format!("pair {}: {:.200}", self.index, format!("{step:?}")))
+        .with_context(|| format!("pair {}: {:.200}", self.index, step.to_string()))
     }
 
     /// All that the worker had begun is done, and counted.

@@ -1,5 +1,7 @@
 //! The language of scripts.
 
+use std::fmt;
+
 use super::packet::Packet;
 
 /// Direction, as the guest sees it; its value is the vring's index in a vhost_net device.
@@ -74,8 +76,37 @@ pub enum Step {
 }
 
 /// Steps with the pair that each is for, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Script(pub Vec<(u16, Step)>);
+
+/// A line a step, short enough to be read when a property test prints it.
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(pair, step)| write!(f, "\n  pair {pair}: {step}"))
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Publish(packets) => write!(f, "Publish{}", Runs(packets)),
+            Self::Send(packets) => write!(f, "Send{}", Runs(packets)),
+            Self::Inject(packets) => write!(f, "Inject{}", Runs(packets)),
+            Self::PostRx(sizes) => write!(f, "PostRx{}", Runs(sizes)),
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
+
+/// Equal neighbours as one.
+struct Runs<'a, T>(&'a [T]);
+
+impl<T: fmt::Debug + PartialEq> fmt::Display for Runs<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut runs = self.0.chunk_by(|a, b| a == b);
+        runs.try_for_each(|run| write!(f, " {} x {:?}", run.len(), run[0]))
+    }
+}
 
 impl Script {
     /// An empty one.
