@@ -23,6 +23,9 @@ pub(crate) enum When {
     Entry,
     /// As it returns.
     Exit,
+    /// At a tracepoint, where tests have the verifier look at a program on kernels that allow no other.
+    #[cfg(test)]
+    Tracepoint,
 }
 
 /// One bpf system call; those used here return a descriptor or 0.
@@ -148,6 +151,8 @@ impl Code {
         load.expected_attach_type = match when {
             When::Entry => bpf_attach_type::BPF_TRACE_FENTRY,
             When::Exit => bpf_attach_type::BPF_TRACE_FEXIT,
+            #[cfg(test)]
+            When::Tracepoint => bpf_attach_type::BPF_TRACE_RAW_TP,
         } as u32;
         load.attach_btf_id = function;
         if let Some(module) = module {

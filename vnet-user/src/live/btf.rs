@@ -225,9 +225,14 @@ impl Btf {
         Ok((id, self.vlen_at(at)))
     }
 
+    /// The type of a tracepoint, which `tp_btf` programs attach to.
+    pub fn tracepoint(&self, tracepoint: &str) -> Result<u32, BtfError> {
+        self.id(Kind::Typedef, &format!("btf_trace_{tracepoint}"))
+    }
+
     /// Arguments of a tracepoint as a `tp_btf` program gets them.
     pub fn tracepoint_args(&self, tracepoint: &str) -> Result<usize, BtfError> {
-        let typedef = self.id(Kind::Typedef, &format!("btf_trace_{tracepoint}"))?;
+        let typedef = self.tracepoint(tracepoint)?;
         let proto = self.start(self.resolve(typedef, true)).filter(|at| self.kind_at(*at) == 13);
         let at = proto.ok_or(BtfError::Format("tracepoint without a prototype"))?;
         Ok(self.vlen_at(at).saturating_sub(1)) // the first is the tracepoint's private data

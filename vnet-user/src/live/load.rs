@@ -1,7 +1,7 @@
 //! From the object to running programs: maps are sized for this host, each program is loaded and attached on its own,
 //! and what could not be is said per signal.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
 use aya::{
@@ -194,6 +194,12 @@ impl Loaded {
 }
 
 impl Loaded {
+    /// Files of all maps.
+    #[cfg(test)]
+    pub(crate) fn files(&self) -> Vec<(String, BorrowedFd<'_>)> {
+        borrow(&self.files)
+    }
+
     /// Runs that the kernel skipped, of all programs.
     pub(crate) fn skipped(&self) -> u64 {
         let own = PROGRAMS.iter().filter_map(|program| {
@@ -319,6 +325,10 @@ fn duplicate_maps(ebpf: &Ebpf) -> Result<Vec<(String, OwnedFd)>> {
     Ok(files)
 }
 
+fn borrow(files: &[(String, OwnedFd)]) -> Vec<(String, BorrowedFd<'_>)> {
+    files.iter().map(|(name, fd)| (name.clone(), fd.as_fd())).collect()
+}
+
 /// Loads and attaches the programs that see vhost.
 fn attach_vhost(
     files: &[(String, OwnedFd)],
@@ -327,8 +337,7 @@ fn attach_vhost(
     without: &[String],
 ) -> Result<Vhost> {
     let object = relocate::fields(&object()?, &kernel.offsets)?;
-    let files: Vec<_> = files.iter().map(|(name, fd)| (name.clone(), fd.as_fd())).collect();
-    Vhost::attach(&object, &files, kernel, symbols, without)
+    Vhost::attach(&object, &borrow(files), kernel, symbols, without)
 }
 
 fn load(ebpf: &mut Ebpf, program: &Program, kernel: &Kernel, btf: &Btf, without: &[String]) -> Result<()> {

@@ -11,7 +11,7 @@ use aya_ebpf::{helpers::bpf_probe_read_user, macros::map, maps::Array};
 use vnet_ebpf::{
     counter::Direction,
     hist,
-    vhost::{BEGUN, ENDED, Pair, Ring, VhostRow, end},
+    vhost::{BEGUN, ENDED, Pair, Ring, VHOST_ROW, VhostRow, end},
 };
 
 use super::{Kernel, MMAPABLE, offset, probe};
@@ -54,7 +54,7 @@ impl Row {
     /// Counts a packet.
     #[inline(always)]
     fn count(&self, direction: Direction, len: u32, extra_segments: u32) {
-        self.add(direction.size(bounded(hist::class(len))), 1);
+        self.add(within(direction.size(hist::class(len))), 1);
         self.add(direction.bytes(), u64::from(len));
         if extra_segments != 0 {
             self.add(direction.extra_segments(), u64::from(extra_segments));
@@ -68,21 +68,23 @@ impl Row {
     }
 }
 
-/// A class, in a way that the verifier sees its bound too: the compiler knows it, and would leave the mask out.
+/// A cell that is not a constant, in a way that the verifier sees its bound too: the compiler knows it, and would leave
+/// the mask out.
 #[inline(always)]
-fn bounded(mut class: usize) -> usize {
+fn within(mut cell: usize) -> usize {
+    const { assert!(VHOST_ROW == 64, "the mask is that of the row") };
     // SAFETY: arithmetic only.
     unsafe {
-        core::arch::asm!("{class} &= 7", class = inout(reg) class, options(pure, nomem, nostack, preserves_flags));
+        core::arch::asm!("{cell} &= 63", cell = inout(reg) cell, options(pure, nomem, nostack, preserves_flags));
     }
-    class
+    cell
 }
 
 /// Counts something that belongs to no packet.
 #[inline(always)]
 fn tally(slot: u32, cell: usize, n: u64) {
     if let Some(row) = VHOST.get_ptr_mut(slot) {
-        Row(row).add(cell, n);
+        Row(row).add(within(cell), n);
     }
 }
 

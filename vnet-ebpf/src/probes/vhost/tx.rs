@@ -10,7 +10,7 @@ use vnet_ebpf::{
     },
 };
 
-use super::{GsoHeader, Pieces, Row, bounded, ended, pair, virtqueue, zerocopy};
+use super::{GsoHeader, Pieces, Row, ended, pair, virtqueue, within, zerocopy};
 use crate::probes::{Kernel, offset, probe};
 
 /// `TUN_MSG_UBUF`: zero-copy.
@@ -107,7 +107,7 @@ fn batch(pair: &mut Pair, slot: u32, control: Kernel) {
     row.add(BATCHED, u64::from(packets));
     row.add(WHY_OFF, u64::from(packets));
     row.add(TX_COPIED, bytes);
-    row.add(BATCH_SIZES + bounded(batch_class(packets)), 1);
+    row.add(within(BATCH_SIZES + batch_class(packets)), 1);
     row.end();
     pair.run_packets += u64::from(packets);
     pair.run_bytes += bytes;
@@ -192,13 +192,7 @@ pub(crate) fn settle(pair: &mut Pair) {
     let Some(row) = Row::begin(sent.slot) else { return };
     row.count(TX, sent.len, sent.extra_segments);
     row.add(SINGLE, 1);
-    let why = match sent.why as usize {
-        WHY_SHORT => WHY_SHORT,
-        WHY_PENDING => WHY_PENDING,
-        WHY_BACKOFF => WHY_BACKOFF,
-        _ => WHY_OFF,
-    };
-    row.add(why, 1);
+    row.add(within(sent.why as usize), 1);
     row.add(TX_COPIED, u64::from(sent.copied));
     row.end();
 }

@@ -6,7 +6,7 @@ use vnet_ebpf::{
     vhost::{InFlight, Pair, Sent, TX, TX_COPIED, ZEROCOPY, ZEROCOPY_LATE, ZEROCOPY_OK, ZEROCOPY_REJECTED},
 };
 
-use super::{Row, tally, virtqueue};
+use super::{Row, tally, virtqueue, within};
 use crate::probes::{Kernel, lose, probe};
 
 const NOEXIST: u64 = 1;
@@ -83,18 +83,13 @@ pub(crate) fn sent(pair: &Pair, sent: &Sent) {
     row.end();
 }
 
+/// Counts a completion; `whole` is what a rejection copies beyond what was counted.
 #[inline(always)]
 fn finish(row: &Row, completed: &InFlight, whole: u32) {
-    match completed.cell as usize {
-        ZEROCOPY_OK => row.add(ZEROCOPY_OK, 1),
-        ZEROCOPY_REJECTED => {
-            row.add(ZEROCOPY_REJECTED, 1);
-            row.add(TX_COPIED, u64::from(whole));
-        }
-        _ => {
-            row.add(ZEROCOPY_LATE, 1);
-            row.add(TX_COPIED, u64::from(completed.late));
-        }
+    row.add(within(completed.cell as usize), 1);
+    let more = if completed.cell as usize == ZEROCOPY_REJECTED { whole } else { completed.late };
+    if more != 0 {
+        row.add(TX_COPIED, u64::from(more));
     }
 }
 
@@ -128,15 +123,9 @@ pub(crate) fn completed(skb: Kernel, ubuf: u64) {
         return; // told twice
     }
     let _ = IN_FLIGHT.remove(ubuf);
-    match cell {
-        ZEROCOPY_OK => tally(flying.slot, ZEROCOPY_OK, 1),
-        ZEROCOPY_REJECTED => {
-            tally(flying.slot, ZEROCOPY_REJECTED, 1);
-            tally(flying.slot, TX_COPIED, u64::from(flying.whole));
-        }
-        _ => {
-            tally(flying.slot, ZEROCOPY_LATE, 1);
-            tally(flying.slot, TX_COPIED, u64::from(late));
-        }
+    tally(flying.slot, cell, 1);
+    let more = if cell == ZEROCOPY_REJECTED { flying.whole } else { late };
+    if more != 0 {
+        tally(flying.slot, TX_COPIED, u64::from(more));
     }
 }

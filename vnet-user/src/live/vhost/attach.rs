@@ -241,3 +241,6 @@ fn attach(
     let when = if program.when == When::Entry { "fentry" } else { "fexit" };
     Ok(Attached { program: program.name, via: format!("{when}:{name}"), fd, _link: link })
 }
+
+#[cfg(test)]
+mod shapes;

@@ -1,0 +1,60 @@
+//! The verifier's word on every program, also where there is no vhost, or where functions cannot be traced: each is loaded,
+//! not attached, for a tracepoint that hands over as many arguments.
+
+use std::{collections::BTreeMap, fs};
+
+use vnet_ebpf::offsets::{ABSENT, FIELDS, Field, Offsets};
+
+use super::*;
+use crate::live::{btf::Btf, load::Loaded, object::object, prereq, relocate};
+
+/// Room for that many queues: there is no traffic here.
+const SLOTS: u32 = 64;
+
+/// What the object looks like when those fields are absent that `absent` names, and all others are somewhere.
+fn shaped(offsets: &Offsets, absent: &[Field]) -> Vec<u8> {
+    let mut offsets = *offsets;
+    for (field, ..) in FIELDS {
+        let value = &mut offsets.0[*field as usize];
+        if absent.contains(field) {
+            *value = ABSENT;
+        } else if *value == ABSENT {
+            // Where a field is does not matter to the verifier: all of these are read as plain memory.
+            *value = 64;
+        }
+    }
+    relocate::fields(&object().unwrap(), &offsets).unwrap()
+}
+
+#[test]
+fn every_program_is_accepted_in_every_shape() {
+    let fatal = prereq::check().into_iter().find(|problem| problem.fatal).map(|problem| problem.sentence);
+    if let Some(why) = fatal.or_else(|| object().err().map(|error| format!("{error:#}"))) {
+        println!("skipped: {why}");
+        return;
+    }
+    let mut kernel = Kernel::read(&[]).unwrap();
+    let btf = Btf::parse(&[&fs::read("/sys/kernel/btf/vmlinux").unwrap()]).unwrap();
+    let tracepoint = btf.tracepoint("kfree_skb").unwrap();
+    let loaded = Loaded::new(&mut kernel, SLOTS, &[]).unwrap();
+    let mut verified = BTreeMap::new();
+    for absent in [&[][..], &[Field::tun_xdp_gso]] {
+        let code = Code::new(&shaped(&kernel.offsets, absent), &loaded.files()).unwrap();
+        let refused: Vec<_> = PROGRAMS
+            .iter()
+            .filter_map(|program| match code.load(program.name, When::Tracepoint, None, tracepoint) {
+                Ok(fd) => {
+                    let count = aya::programs::loaded_programs()
+                        .flatten()
+                        .find(|info| info.fd().is_ok_and(|_| info.name_as_str() == Some(program.name)));
+                    verified.insert(program.name, count.and_then(|info| info.verified_instruction_count()));
+                    drop(fd);
+                    None
+                }
+                Err(error) => Some(format!("{}: {error:#}", program.name)),
+            })
+            .collect();
+        assert!(refused.is_empty(), "without {absent:?}: {}", refused.join("\n"));
+    }
+    println!("instructions verified: {verified:?}");
+}
