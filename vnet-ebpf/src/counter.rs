@@ -6,8 +6,8 @@
 
 use crate::hist::CLASSES;
 
-/// Cells per row: three cache lines.
-pub const ROW: usize = 24;
+/// Cells per row: four cache lines. What a packet changes lies in one of them, or two when it is large.
+pub const ROW: usize = 32;
 
 /// One row.
 pub type Row = [u64; ROW];
@@ -20,9 +20,9 @@ pub struct Direction(pub usize);
 pub const RECV: Direction = Direction(0);
 
 /// Packets that the stack handed to the device.
-pub const XMIT: Direction = Direction(FLOW);
+pub const XMIT: Direction = Direction(XMIT_LAST + 1);
 
-/// Cells of one direction: bytes, extra segments, one per size class.
+/// Cells of one direction: bytes, one per size class, extra segments.
 const FLOW: usize = 2 + CLASSES;
 
 impl Direction {
@@ -35,29 +35,38 @@ impl Direction {
     /// Segments beyond the first of each GSO packet: segments = packets + this.
     #[inline]
     pub const fn extra_segments(self) -> usize {
-        self.0 + 1
+        self.0 + 1 + CLASSES
     }
 
     /// Packets of a size class.
     #[inline]
     pub const fn size(self, class: usize) -> usize {
-        self.0 + 2 + class
+        self.0 + 1 + class
     }
 }
 
+/// Packets from the guest that the device dropped; by reason in the `DROPS` map.
+pub const RECV_DROPS: usize = FLOW;
+
+/// Packets from the guest that the host's stack dropped while they still belonged to the device.
+pub const STACK_DROPS: usize = FLOW + 1;
+
+/// Odd while what lies behind the packet handed over last changes; two more for each change.
+pub const XMIT_SEQ: usize = 16;
+
+/// Address of that packet, to recognise it when the device refuses it; 0: it was refused.
+pub const XMIT_SKB: usize = XMIT_SEQ + 1;
+
+/// Its frame bytes (32 bits), segments beyond the first (32 bits).
+pub const XMIT_LAST: usize = XMIT_SEQ + 2;
+
 /// Packets refused by a tap because its ring was full (`FULL_RING`); the common case has a cell of its own.
-pub const XMIT_FULL_RING: usize = 2 * FLOW;
+pub const XMIT_FULL_RING: usize = XMIT_LAST + 1 + FLOW;
 
 /// Packets refused by the device for another reason; by reason in the `DROPS` map.
 pub const XMIT_DROPS: usize = XMIT_FULL_RING + 1;
 
-/// Packets from the guest that the device dropped; by reason in the `DROPS` map.
-pub const RECV_DROPS: usize = XMIT_FULL_RING + 2;
-
-/// Packets from the guest that the host's stack dropped while they still belonged to the device.
-pub const STACK_DROPS: usize = XMIT_FULL_RING + 3;
-
-const _: () = assert!(STACK_DROPS < ROW, "the row has no room for its cells");
+const _: () = assert!(STACK_DROPS < XMIT_SEQ && XMIT_DROPS < ROW, "the row has no room for its cells");
 
 /// Key of the `DROPS` map.
 #[repr(C)]
@@ -71,28 +80,37 @@ pub struct DropKey {
     pub reason: u16,
 }
 
-/// The packet that a CPU handed to a device last, which the device may yet refuse.
+/// The packet that a CPU handed to a queue last, which the device may yet refuse.
 ///
-/// It is counted already. A refusal comes on the same CPU before that CPU hands over another packet, and takes it out of
-/// its row again. A reader therefore leaves it out as long as it is fresh, so that no count ever goes back, and reads a
-/// row between two equal, even values of `seq`, so that row and packet belong together.
-#[repr(C, align(64))]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pending {
-    /// Odd while this and the row change; two more for each change.
+/// It is counted already. A refusal comes on the same CPU before that CPU hands another packet to the queue, and takes it
+/// out of the row again. A reader therefore leaves it out as long as it is fresh, so that no count ever goes back, and
+/// reads a row between two equal, even values of `seq`, so that row and packet belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Last {
+    /// See [`XMIT_SEQ`].
     pub seq: u64,
-    /// Address of the packet, to recognise it when it is refused; 0: it was.
+    /// See [`XMIT_SKB`].
     pub skb: u64,
-    /// Slot of its queue.
-    pub slot: u32,
-    /// Its size class.
-    pub class: u32,
     /// Frame bytes.
     pub len: u32,
     /// Segments beyond the first.
     pub extra_segments: u32,
-    /// Fills the cache line, so that CPUs do not share one.
-    pub reserved: [u64; 4],
+}
+
+impl Last {
+    /// That of a row.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "each half is meant")]
+    pub const fn of(row: &Row) -> Self {
+        let last = row[XMIT_LAST];
+        Self { seq: row[XMIT_SEQ], skb: row[XMIT_SKB], len: last as u32, extra_segments: (last >> 32) as u32 }
+    }
+
+    /// Its word in a row.
+    #[inline]
+    pub const fn word(len: u32, extra_segments: u32) -> u64 {
+        len as u64 | (extra_segments as u64) << 32
+    }
 }
 
 /// What the probes could not count, one cell each, summed over CPUs.

@@ -67,9 +67,14 @@ impl Meta {
 
 /// One entry of the cache before `SLOTS`: where the packets of one queue of one device are counted.
 ///
+/// The cache is one value of an array map, so that the programs address it without a look-up. It begins with the epoch,
+/// which takes the room of [`CACHE_HEAD`] entries: devices registered or moved since the probes were attached, plus one; 0:
+/// nobody counts.
+///
 /// It is found by the address of the device, so the common path touches no memory of the device that the stack has not
 /// just used. What an address does not say is in the other words: that no device was registered since (`epoch`), so it is
-/// still the same one, and that it has not moved (`net`). Index and address together say the queue.
+/// still the same one, and that it has not moved (`net`, or the epoch where it notices that too). Index and address
+/// together say the queue.
 ///
 /// Each word is read and written whole. A mix of two writers' words is never taken for a match that is wrong: the row is
 /// in the same word as the device, and a device that is gone was written under an epoch that is over.
@@ -80,7 +85,7 @@ pub struct CacheEntry {
     pub who: u64,
     /// Address of the namespace. A device that moves gets a new slot.
     pub net: u64,
-    /// Devices registered so far when the entry was made; [`CacheEntry::NO_EPOCH`] where nobody counts them.
+    /// The epoch when the entry was made; [`CacheEntry::NO_EPOCH`] where nobody counts them.
     pub epoch: u64,
     /// As in [`Meta`]; decides where there is no epoch.
     pub instance: u64,
@@ -97,11 +102,12 @@ impl CacheEntry {
         (dev >> 5) << 20
     }
 
-    /// Index of the first of the two entries where a queue can be, before it is masked.
+    /// Index of the first of the two entries where a queue can be, before it is masked. `mapping` is the queue + 1, as a
+    /// received packet has it; 0, that none was recorded, stands for queue 0 too and has an entry of its own.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the low half spreads devices well enough")]
-    pub const fn index(dev: u64, queue: u32) -> u32 {
-        (((dev >> 6) as u32).wrapping_mul(0x9e37_79b9) >> 12).wrapping_add(queue)
+    pub const fn index(dev: u64, mapping: u32) -> u32 {
+        (((dev >> 6) as u32).wrapping_mul(0x9e37_79b9) >> 12).wrapping_add(mapping)
     }
 
     /// Index of the other: so far away that no other queue of the device has it.
@@ -113,6 +119,15 @@ impl CacheEntry {
 
 /// Entries of the cache at least: twice as far between the two places of a queue as there are queues.
 pub const CACHE_MIN: u32 = 4 * (MAX_QUEUE + 1);
+
+/// Entries of the cache at most: the value of a map is limited to 4 MiB in older kernels.
+pub const CACHE_MAX: u32 = 0x1_0000;
+
+/// Entries that lie before the first one.
+pub const CACHE_HEAD: u32 = 1;
+
+/// Where the cache is: the loader puts the map in the place of this constant.
+pub const CACHE_ADDRESS: u64 = 0x7601_0000_7601_0000;
 
 #[cfg(feature = "user")]
 mod user {
@@ -136,8 +151,8 @@ mod tests {
     fn index_and_device_say_the_queue() {
         let mask = CACHE_MIN - 1;
         let mut seen = [false; CACHE_MIN as usize];
-        for queue in 0..=MAX_QUEUE {
-            let first = CacheEntry::index(0xffff_8881_2345_6000, queue) & mask;
+        for mapping in 0..=MAX_QUEUE + 1 {
+            let first = CacheEntry::index(0xffff_8881_2345_6000, mapping) & mask;
             for index in [first, CacheEntry::other(first, mask)] {
                 assert!(!core::mem::replace(&mut seen[index as usize], true), "two queues at {index}");
             }

@@ -222,6 +222,8 @@ table! {
     slots = Setting, by: by::EVERY;
     /// Entries of the cache less one.
     cache_mask = Setting, by: by::EVERY;
+    /// 1: a device that moves to another namespace is not noticed, so each packet is asked for its device's.
+    moves_unnoticed = Setting, by: by::EVERY;
     /// 1: `kfree_skb` says a reason (5.17 and later).
     has_reason = Setting, by: by::EVERY;
 }

@@ -29,7 +29,7 @@ pub(crate) fn packet(ctx: &BtfTracePointContext, skb: Kernel, location: u64) {
     let Some(code) = CODE.get(0) else { return };
     let dev: Kernel = direct!(skb, skb_dev: Kernel);
     if inside(&code.xmit, location) {
-        let slot = slots::find(ctx, dev, u32::from(direct!(skb, skb_queue_mapping: u16)));
+        let slot = slots::find(ctx, dev, u32::from(direct!(skb, skb_queue_mapping: u16)) + 1);
         if slot != NO_SLOT {
             xmit::refuse(skb, slot);
             dropped::<XMIT_DROPS>(slot, reason(ctx));

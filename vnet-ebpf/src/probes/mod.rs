@@ -121,7 +121,8 @@ fn row(slot: u32) -> Option<*mut Row> {
 fn add(row: *mut Row, cell: usize, n: u64) {
     // SAFETY: `cell` is a constant below ROW; this CPU alone writes the row, with preemption by another program of
     // ours on the same CPU excluded because packets are handled with softirqs off.
-    unsafe { (*row)[cell] = (*row)[cell].wrapping_add(n) }
+    let old = unsafe { (*row)[cell] };
+    store!((*row)[cell], old.wrapping_add(n));
 }
 
 /// Counts a packet.

@@ -8,10 +8,10 @@ use super::{Kernel, count, direct, extra_segments, row, slots};
 /// `ETH_HLEN`: the header is pulled off before the stack sees the packet.
 const ETHERNET_HEADER: u32 = 14;
 
-/// Queue index that the driver recorded (`skb_record_rx_queue` stores it + 1).
+/// Queue index that the driver recorded, plus one (`skb_record_rx_queue`); 0: it did not.
 #[inline(always)]
 pub(crate) fn recorded_queue(skb: Kernel) -> u32 {
-    u32::from(direct!(skb, skb_queue_mapping: u16)).saturating_sub(1)
+    u32::from(direct!(skb, skb_queue_mapping: u16))
 }
 
 /// Counts it.

@@ -1,8 +1,6 @@
 //! From a packet's device and queue to its slot: a cache, a hash behind it, and the claim of a free slot when a queue
 //! of a watched device is seen for the first time. The device is recognised here, so its first packet is counted.
 
-use core::cell::UnsafeCell;
-
 use aya_ebpf::{
     EbpfContext,
     helpers::bpf_probe_read_kernel,
@@ -12,7 +10,7 @@ use aya_ebpf::{
 };
 use vnet_ebpf::{
     counter::lost,
-    device::{CacheEntry, MAX_QUEUE, Meta, NO_SLOT, SlotKey, kind},
+    device::{CACHE_ADDRESS, CACHE_HEAD, CacheEntry, MAX_QUEUE, Meta, NO_SLOT, SlotKey, kind},
 };
 
 use super::{Kernel, MMAPABLE, direct, increment, lose, offset, probe, store};
@@ -21,10 +19,6 @@ const NOEXIST: u64 = 1;
 
 /// `ARPHRD_ETHER`.
 const ETHER: u16 = 1;
-
-/// Direct-mapped, two ways; user space sets the size.
-#[map]
-static CACHE: Array<CacheEntry> = Array::with_max_entries(2, MMAPABLE);
 
 /// Slots by device and queue; user space sets the size.
 #[map]
@@ -77,32 +71,49 @@ impl Identity {
     }
 }
 
-/// Devices registered since the probes were attached, plus one; 0: nobody counts.
-#[unsafe(no_mangle)]
-static EPOCH: Epoch = Epoch(UnsafeCell::new(0));
+/// The cache: direct-mapped, two ways. User space makes it and puts its address here, see [`CACHE_ADDRESS`].
+#[inline(always)]
+fn cache() -> *mut CacheEntry {
+    let cache: u64;
+    // SAFETY: sets a register.
+    unsafe {
+        core::arch::asm!(
+            "{cache} = {address} ll",
+            cache = out(reg) cache,
+            address = const CACHE_ADDRESS,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    cache as *mut CacheEntry
+}
 
-#[repr(transparent)]
-struct Epoch(UnsafeCell<u64>);
-
-// SAFETY: read and written whole, or added to atomically.
-unsafe impl Sync for Epoch {}
+/// The entry at a masked index.
+#[inline(always)]
+fn entry(cache: *mut CacheEntry, index: u32) -> *mut CacheEntry {
+    cache.wrapping_add(CACHE_HEAD as usize).wrapping_add(index as usize)
+}
 
 /// A device is about to be registered: from now on an address in the cache may be another device's.
 #[inline(always)]
 pub(crate) fn registered() {
-    increment(EPOCH.0.get());
+    increment(cache().cast());
 }
 
 #[inline(always)]
-pub(crate) fn epoch() -> u64 {
-    // SAFETY: a word that only grows.
-    unsafe { core::ptr::read_volatile(EPOCH.0.get()) }
+pub(crate) fn now() -> u64 {
+    epoch(cache())
+}
+
+#[inline(always)]
+fn epoch(cache: *mut CacheEntry) -> u64 {
+    // SAFETY: the head of the cache; a word that only grows.
+    unsafe { core::ptr::read_volatile(cache.cast()) }
 }
 
 /// A number that stands for an address. The verifier forbids arithmetic on a pointer, but the distance of two is a
 /// number to it.
 #[inline(always)]
-fn number(dev: Kernel) -> u64 {
+fn number(dev: Kernel, cache: *mut CacheEntry) -> u64 {
     let distance: u64;
     // SAFETY: arithmetic only.
     unsafe {
@@ -111,51 +122,57 @@ fn number(dev: Kernel) -> u64 {
             "{distance} -= {origin}",
             distance = out(reg) distance,
             dev = in(reg) dev as usize,
-            origin = in(reg) EPOCH.0.get() as usize,
+            origin = in(reg) cache as usize,
             options(pure, nomem, nostack, preserves_flags),
         );
     }
     distance
 }
 
-/// The slot of a queue, [`NO_SLOT`] when nobody watches the device.
+/// The slot of a queue, [`NO_SLOT`] when nobody watches the device. `mapping` is the queue + 1, or 0 for queue 0.
 #[inline(always)]
-pub(crate) fn find(ctx: &BtfTracePointContext, dev: Kernel, queue: u32) -> u32 {
-    let number = number(dev);
-    let index = CacheEntry::index(number, queue) & offset!(cache_mask);
-    if let Some(entry) = CACHE.get(index) {
-        let slot = entry.who ^ CacheEntry::tag(number);
-        if slot <= u64::from(NO_SLOT) && entry.net == direct!(dev, dev_net: u64) && entry.epoch == epoch() {
-            return slot as u32;
-        }
+pub(crate) fn find(ctx: &BtfTracePointContext, dev: Kernel, mapping: u32) -> u32 {
+    let cache = cache();
+    let number = number(dev, cache);
+    let index = CacheEntry::index(number, mapping) & offset!(cache_mask);
+    // SAFETY: a masked index lies within the map; each word is read whole.
+    let entry = unsafe { &*entry(cache, index) };
+    let slot = entry.who ^ CacheEntry::tag(number);
+    if slot <= u64::from(NO_SLOT)
+        && entry.epoch == epoch(cache)
+        && (offset!(moves_unnoticed) == 0 || entry.net == direct!(dev, dev_net: u64))
+    {
+        return slot as u32;
     }
-    find_slowly(ctx, dev, queue)
+    find_slowly(ctx, dev, mapping)
 }
 
 /// Looks in both entries with the device's identity in hand, then in the hash, then claims a slot; and remembers it.
 #[inline(never)]
-fn find_slowly(ctx: &BtfTracePointContext, dev: Kernel, queue: u32) -> u32 {
-    let epoch = match epoch() {
+fn find_slowly(ctx: &BtfTracePointContext, dev: Kernel, mapping: u32) -> u32 {
+    let cache = cache();
+    let epoch = match epoch(cache) {
         0 => CacheEntry::NO_EPOCH,
         epoch => epoch,
     };
-    let (id, number) = (Identity::of(dev), number(dev));
+    let (id, number) = (Identity::of(dev), number(dev, cache));
     let net: u64 = direct!(dev, dev_net: u64);
-    let first = CacheEntry::index(number, queue) & offset!(cache_mask);
-    let other = CacheEntry::other(first, offset!(cache_mask));
+    let first = CacheEntry::index(number, mapping) & offset!(cache_mask);
+    let other = CacheEntry::other(first, offset!(cache_mask)) & offset!(cache_mask);
     let mut place = first;
     for index in [other, first] {
-        if let Some(entry) = CACHE.get(index) {
-            let slot = entry.who ^ CacheEntry::tag(number);
-            let same = entry.net == net && entry.epoch == epoch && entry.instance == id.instance;
-            if slot <= u64::from(NO_SLOT) && same {
-                return slot as u32;
-            }
-            if entry.epoch != epoch {
-                place = index;
-            }
+        // SAFETY: as in `find`.
+        let entry = unsafe { &*entry(cache, index) };
+        let slot = entry.who ^ CacheEntry::tag(number);
+        let same = entry.net == net && entry.epoch == epoch && entry.instance == id.instance;
+        if slot <= u64::from(NO_SLOT) && same {
+            return slot as u32;
+        }
+        if entry.epoch != epoch {
+            place = index;
         }
     }
+    let queue = mapping.saturating_sub(1);
     // SAFETY: the value is an integer that is never changed after it was inserted.
     let slot = match unsafe { SLOTS.get(id.key(queue)) } {
         Some(slot) => *slot,
@@ -172,15 +189,14 @@ fn find_slowly(ctx: &BtfTracePointContext, dev: Kernel, queue: u32) -> u32 {
         let meta = unsafe { &mut *meta };
         store!(meta.dev, number);
     }
-    if let Some(entry) = CACHE.get_ptr_mut(place) {
-        // SAFETY: a map value; each word is written whole, see `CacheEntry`.
-        let entry = unsafe { &mut *entry };
-        store!(entry.who, 0);
-        store!(entry.net, net);
-        store!(entry.epoch, epoch);
-        store!(entry.instance, id.instance);
-        store!(entry.who, CacheEntry::tag(number) | u64::from(slot));
-    }
+    let place = place & offset!(cache_mask);
+    // SAFETY: as in `find`; each word is written whole, see `CacheEntry`.
+    let entry = unsafe { &mut *entry(cache, place) };
+    store!(entry.who, 0);
+    store!(entry.net, net);
+    store!(entry.epoch, epoch);
+    store!(entry.instance, id.instance);
+    store!(entry.who, CacheEntry::tag(number) | u64::from(slot));
     slot
 }
 
@@ -223,7 +239,7 @@ fn claim<C: EbpfContext>(ctx: &C, dev: Kernel, id: Identity, queue: u32, kind: u
     let key = id.key(queue);
     if SLOTS.insert(key, slot, NOEXIST).is_err() {
         let _ = FREE.push(slot, 0);
-        // SAFETY: as in `find`.
+        // SAFETY: as in `find_slowly`.
         return unsafe { SLOTS.get(key) }.copied();
     }
     let meta = META.get_ptr_mut(slot)?;
@@ -254,7 +270,7 @@ fn claim<C: EbpfContext>(ctx: &C, dev: Kernel, id: Identity, queue: u32, kind: u
 #[inline(always)]
 pub(crate) fn find_probed<C: EbpfContext>(ctx: &C, dev: Kernel, queue: u32) -> Option<u32> {
     let id = Identity::probed(dev)?;
-    // SAFETY: as in `find`.
+    // SAFETY: as in `find_slowly`.
     if let Some(slot) = unsafe { SLOTS.get(id.key(queue)) } {
         return Some(*slot);
     }

@@ -7,10 +7,11 @@ use std::{
 
 use vnet_ebpf::{
     counter::{
-        Direction, Pending, RECV, RECV_DROPS, ROW, Row, STACK_DROPS, XMIT, XMIT_DROPS, XMIT_FULL_RING, lost,
+        Direction, Last, RECV, RECV_DROPS, ROW, Row, STACK_DROPS, XMIT, XMIT_DROPS, XMIT_FULL_RING,
+        XMIT_LAST, XMIT_SEQ, XMIT_SKB, lost,
     },
-    device::{CacheEntry, Meta, NO_SLOT, kind},
-    hist::CLASSES,
+    device::{Meta, NO_SLOT, kind},
+    hist,
     vhost::VhostRow,
 };
 
@@ -50,6 +51,8 @@ struct Slot {
     told: Row,
     /// Whether `told` is still to be told.
     fresh: bool,
+    /// How often each CPU had handed over a packet when the row was last read.
+    handed_over: Vec<u64>,
     /// Reads since the device was found to be gone.
     gone: Option<u8>,
     /// What vhost did.
@@ -89,8 +92,6 @@ pub(crate) struct Counters {
     slots: Vec<Slot>,
     /// Slots that `slots` has, to find new ones quickly.
     taken: Vec<bool>,
-    /// How often each CPU had handed over a packet at the read before.
-    handed_over: Vec<u64>,
     reasons: HashMap<(u32, u16), Reasons>,
     /// Counts of released slots, which a later slot of the same queue goes on from.
     released: HashMap<QueueKey, QueueCounts>,
@@ -134,22 +135,22 @@ impl Counters {
         } else {
             (sum(maps, index, None), vhost::whole(&maps.vhost, index).unwrap_or(vhost::EMPTY))
         };
-        let vhost = VhostSlot::new(vhost_base);
-        self.slots.push(Slot { index, meta, key, base, told: [0; ROW], fresh: true, gone: None, vhost });
+        let (told, handed_over, vhost) = ([0; ROW], Vec::new(), VhostSlot::new(vhost_base));
+        self.slots.push(Slot { index, meta, key, base, told, fresh: true, handed_over, gone: None, vhost });
     }
 
     /// Counts of queues that changed since they were last told, sorted by key. Those that `wanted` refuses are told once it
     /// does not, with all that they had counted by then.
     ///
-    /// Call it at least 20 ms after the one before: a packet that was the last of its CPU then and still is was accepted.
+    /// Call it at least 20 ms after the one before: a packet that was the last of its CPU and queue then and still is was
+    /// accepted.
     pub(crate) fn read(
         &mut self,
         maps: &Maps,
         wanted: impl Fn(&QueueKey) -> bool,
     ) -> Vec<(QueueKey, QueueCounts)> {
-        let now = (0..maps.pending.len()).map(|cpu| maps.pending.read(cpu).seq).collect();
-        let before = std::mem::replace(&mut self.handed_over, now);
-        let mut rows: Vec<Row> = self.slots.iter().map(|slot| sum(maps, slot.index, Some(&before))).collect();
+        let read = |slot: &mut Slot| sum(maps, slot.index, Some(&mut slot.handed_over));
+        let mut rows: Vec<Row> = self.slots.iter_mut().map(read).collect();
         let mut dropping = false;
         for (slot, row) in self.slots.iter().zip(&mut rows) {
             for (cell, base) in row.iter_mut().zip(slot.base) {
@@ -264,7 +265,7 @@ impl Counters {
                 None if present(&slot.key) => {}
                 None => {
                     let _ = maps.slots.remove(&slot.meta.slot_key()); // absent is as good
-                    forget(maps, &maps.meta.read(slot.index)); // as it is now: a probe may have added to it
+                    maps.cache.forget(&maps.meta.read(slot.index)); // as it is now: a probe may have added to it
                     slot.gone = Some(0);
                 }
                 Some(reads) if reads < 2 => slot.gone = Some(reads + 1),
@@ -313,18 +314,23 @@ pub(crate) fn lost(maps: &Maps) -> [u64; lost::CELLS] {
 /// A slot's row, summed over the banks.
 ///
 /// With `before`, how often each CPU had handed over a packet some time ago, it is without the last packet of each CPU that
-/// has done so since: that one may yet be refused.
-fn sum(maps: &Maps, slot: usize, before: Option<&[u64]>) -> Row {
+/// has done so since: that one may yet be refused. `before` is then as it is now.
+fn sum(maps: &Maps, slot: usize, mut before: Option<&mut Vec<u64>>) -> Row {
     let mut all = [0_u64; ROW];
-    for cpu in 0..maps.pending.len() {
-        let (row, last) = read_row(maps, cpu, slot);
+    for (cpu, index) in (slot..maps.banks.len()).step_by(maps.meta.len()).enumerate() {
+        let row = read_row(maps, index);
         for (sum, cell) in all.iter_mut().zip(row) {
             *sum = sum.wrapping_add(cell);
         }
-        let fresh = before.is_some_and(|before| before.get(cpu) != Some(&last.seq));
-        if fresh && last.skb != 0 && last.slot as usize == slot {
+        let Some(before) = &mut before else { continue };
+        let last = Last::of(&row);
+        if before.len() == cpu {
+            before.push(0); // even a CPU that has handed over nothing yet has not done so since
+        }
+        let seq = std::mem::replace(&mut before[cpu], last.seq);
+        if seq != last.seq && last.skb != 0 {
             for (cell, n) in [
-                (XMIT.size(last.class as usize % CLASSES), 1),
+                (XMIT.size(hist::class(last.len)), 1),
                 (XMIT.bytes(), u64::from(last.len)),
                 (XMIT.extra_segments(), u64::from(last.extra_segments)),
             ] {
@@ -332,39 +338,29 @@ fn sum(maps: &Maps, slot: usize, before: Option<&[u64]>) -> Row {
             }
         }
     }
+    for cell in [XMIT_SEQ, XMIT_SKB, XMIT_LAST] {
+        all[cell] = 0; // no counts
+    }
     all
 }
 
-/// The row of a slot on a CPU and the packet that this CPU handed over last, which the row includes.
+/// A row of a bank, in which the packet that was handed over last is counted.
 ///
 /// A change takes some 20 ns, so a few tries are enough, unless the CPU is halted within one: then what is there is taken.
-fn read_row(maps: &Maps, cpu: usize, slot: usize) -> (Row, Pending) {
+fn read_row(maps: &Maps, index: usize) -> Row {
     const TRIES: usize = 10_000;
-    let index = cpu * maps.meta.len() + slot;
-    let mut last = maps.pending.read(cpu);
+    let mut seq = maps.banks.word(index, XMIT_SEQ);
     let mut row = maps.banks.read(index);
     for _ in 0..TRIES {
-        let after = maps.pending.read(cpu);
-        if after == last && last.seq.is_multiple_of(2) {
+        let after = maps.banks.word(index, XMIT_SEQ);
+        if after == seq && seq.is_multiple_of(2) {
             break;
         }
         std::hint::spin_loop();
-        last = after;
+        seq = after;
         row = maps.banks.read(index);
     }
-    (row, last)
-}
-
-/// Clears what the probes' cache has of a slot.
-fn forget(maps: &Maps, meta: &Meta) {
-    let mask = u32::try_from(maps.cache.len() - 1).unwrap_or(u32::MAX);
-    let first = CacheEntry::index(meta.dev, meta.queue) & mask;
-    for index in [first, CacheEntry::other(first, mask)] {
-        let index = index as usize;
-        if maps.cache.read(index).who ^ CacheEntry::tag(meta.dev) <= u64::from(NO_SLOT) {
-            maps.cache.write(index, CacheEntry::default());
-        }
-    }
+    row
 }
 
 fn flow(row: &Row, direction: Direction) -> Flow {

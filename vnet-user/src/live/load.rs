@@ -10,14 +10,15 @@ use aya::{
     programs::{BtfTracePoint, FEntry, ProgramError},
 };
 use vnet_ebpf::{
-    counter::{DropKey, Pending, Row, lost},
-    device::{CACHE_MIN, CacheEntry, Meta, NO_SLOT, SlotKey},
+    counter::{DropKey, Row, lost},
+    device::{Meta, NO_SLOT, SlotKey},
     offsets::{Code, Field, by},
     vhost::{Pair, VhostCode, VhostRow},
 };
 
 use super::{
     bpf::verdict,
+    cache::{self, Cache},
     kernel::Kernel,
     mmap::{Plain, Shared},
     object::object,
@@ -99,12 +100,10 @@ pub(crate) struct Loaded {
 pub(crate) struct Maps {
     /// Counters, a bank per possible CPU.
     pub(crate) banks: Shared<Row>,
-    /// The last packet of each CPU.
-    pub(crate) pending: Shared<Pending>,
     /// Owners of slots.
     pub(crate) meta: Shared<Meta>,
     /// The probes' cache; entries of released slots are cleared here.
-    pub(crate) cache: Shared<CacheEntry>,
+    pub(crate) cache: Cache,
     /// What the probes could not count.
     pub(crate) lost: Shared<[u64; lost::CELLS]>,
     /// Drops by reason.
@@ -123,26 +122,26 @@ pub(crate) struct Maps {
 
 /// The tracepoints that programs attach to.
 pub(crate) fn tracepoints() -> impl Iterator<Item = &'static str> {
-    PROGRAMS.iter().map(|program| program.tracepoint)
+    PROGRAMS.iter().map(|program| program.tracepoint).chain([NOTIFIERS])
 }
 
 impl Loaded {
     /// Loads and attaches what this kernel allows, with room for `slots` queues.
     pub(crate) fn new(kernel: &mut Kernel, slots: u32, without: &[String]) -> Result<Self> {
         let cpus = possible_cpus()?;
-        let cache = cache_entries(slots);
+        let cache = Cache::new(slots)?;
         kernel.set(Field::slots, slots);
-        kernel.set(Field::cache_mask, cache - 1);
-        let object = relocate::fields(&object()?, &kernel.offsets)?;
+        kernel.set(Field::cache_mask, cache.mask());
+        let registrations = Registrations::of(kernel, without);
+        kernel.set(Field::moves_unnoticed, u32::from(registrations.moves_unnoticed));
+        let object = relocate::fields(&object()?, &kernel.offsets, cache.fd())?;
         let mut ebpf = EbpfLoader::new()
             .btf(None) // the object has no CO-RE relocations
             .map_max_entries("BANKS", slots.checked_mul(cpus).context("too many queues for this many CPUs")?)
-            .map_max_entries("PENDING", cpus)
             .map_max_entries("LOST", cpus)
             .map_max_entries("META", slots)
             .map_max_entries("SLOTS", slots)
             .map_max_entries("FREE", slots)
-            .map_max_entries("CACHE", cache)
             .map_max_entries("VHOST", slots)
             .map_max_entries("PAIRS", slots)
             .map_max_entries("DEVICES", slots)
@@ -155,9 +154,9 @@ impl Loaded {
         let loads: Vec<Result<()>> =
             PROGRAMS.iter().map(|program| load(&mut ebpf, program, kernel, &btf, without)).collect();
         let files = duplicate_maps(&ebpf)?;
-        let mut maps = Maps::take(&mut ebpf, slots as usize, cpus as usize, cache as usize)?;
+        let mut maps = Maps::take(&mut ebpf, slots as usize, cpus as usize, cache)?;
         maps.reset(slots)?;
-        let registrations = watch_registrations(&mut ebpf, &btf, without)?;
+        let registrations = watch_registrations(&mut ebpf, &maps.cache, &btf, &registrations, without);
         drop(btf);
         let symbols = Symbols::read(without, vhost::wanted);
         let located = locate(&mut ebpf, &symbols)?;
@@ -176,7 +175,7 @@ impl Loaded {
         probes.insert(0, registrations);
         let mut vhost = Vhost::absent();
         if vhost.is_due(kernel) {
-            vhost = attach_vhost(&files, kernel, &symbols, without)?;
+            vhost = attach_vhost(&files, &maps, kernel, &symbols, without)?;
         }
         probes.extend(vhost.probes());
         #[cfg(feature = "probe-log")]
@@ -223,12 +222,11 @@ impl Loaded {
 }
 
 impl Maps {
-    fn take(ebpf: &mut Ebpf, slots: usize, cpus: usize, cache: usize) -> Result<Self> {
+    fn take(ebpf: &mut Ebpf, slots: usize, cpus: usize, cache: Cache) -> Result<Self> {
         Ok(Self {
             banks: share(ebpf, "BANKS", slots * cpus)?,
-            pending: share(ebpf, "PENDING", cpus)?,
             meta: share(ebpf, "META", slots)?,
-            cache: share(ebpf, "CACHE", cache)?,
+            cache,
             lost: share(ebpf, "LOST", cpus)?,
             vhost: share(ebpf, "VHOST", slots)?,
             pairs: share(ebpf, "PAIRS", slots)?,
@@ -252,7 +250,6 @@ impl Maps {
         self.vhost.bytes()
             + self.pairs.bytes()
             + self.banks.bytes()
-            + self.pending.bytes()
             + self.meta.bytes()
             + self.cache.bytes()
             + self.lost.bytes()
@@ -261,11 +258,9 @@ impl Maps {
 
 /// Kernel memory of the shared maps for `slots` queues on `cpus` possible CPUs, in bytes.
 pub fn map_bytes(slots: u32, cpus: u32) -> u64 {
-    let per_cpu = u64::from(slots) * size_of::<Row>() as u64
-        + (size_of::<Pending>() + size_of::<[u64; lost::CELLS]>()) as u64;
-    u64::from(cpus) * per_cpu
-        + u64::from(slots) * (size_of::<Meta>() + size_of::<VhostRow>() + size_of::<Pair>()) as u64
-        + u64::from(cache_entries(slots)) * size_of::<CacheEntry>() as u64
+    let per_cpu = u64::from(slots) * size_of::<Row>() as u64 + size_of::<[u64; lost::CELLS]>() as u64;
+    let per_slot = size_of::<Meta>() + size_of::<VhostRow>() + size_of::<Pair>();
+    u64::from(cpus) * per_cpu + u64::from(slots) * per_slot as u64 + cache::bytes(slots) as u64
 }
 
 /// Slots for a host that has `queues` now and `cpus` possible CPUs: a sixteenth and 224 more, and as many as 48 MB of
@@ -275,10 +270,6 @@ pub fn slots_for(queues: u32, cpus: u32) -> u32 {
     let row = u32::try_from(size_of::<Row>()).unwrap_or(u32::MAX);
     let affordable = (BUDGET / row / cpus.max(1)).min(16_384);
     queues.saturating_add((queues / 16).max(224)).max(affordable).min(NO_SLOT)
-}
-
-fn cache_entries(slots: u32) -> u32 {
-    (slots * 4).next_power_of_two().max(CACHE_MIN)
 }
 
 /// CPUs that this kernel may ever have; a bank of counters is kept for each.
@@ -332,11 +323,12 @@ fn borrow(files: &[(String, OwnedFd)]) -> Vec<(String, BorrowedFd<'_>)> {
 /// Loads and attaches the programs that see vhost.
 fn attach_vhost(
     files: &[(String, OwnedFd)],
+    maps: &Maps,
     kernel: &Kernel,
     symbols: &Symbols,
     without: &[String],
 ) -> Result<Vhost> {
-    let object = relocate::fields(&object()?, &kernel.offsets)?;
+    let object = relocate::fields(&object()?, &kernel.offsets, maps.cache.fd())?;
     Vhost::attach(&object, &borrow(files), kernel, symbols, without)
 }
 
@@ -362,29 +354,49 @@ fn summary(error: &ProgramError) -> String {
     verdict(io_error, &verifier_log.to_string())
 }
 
-/// Ways to notice that the kernel registers a device, the cheapest first: program, what it is attached to.
-const REGISTRATIONS: [(&str, &str); 2] =
-    [("register", "fentry:register_netdevice"), ("notify", "tp_btf:notifier_run")];
+/// How it is noticed that the kernel registers a device.
+struct Registrations {
+    program: &'static str,
+    hook: &'static str,
+    /// That one does not notice when a device moves to another namespace.
+    moves_unnoticed: bool,
+}
+
+impl Registrations {
+    /// Through its notifiers, which speak of moves too; where the kernel has no tracepoint for them, at the function.
+    fn of(kernel: &Kernel, without: &[String]) -> Self {
+        let has = kernel.tracepoint_args(NOTIFIERS).is_some() && !without.iter().any(|it| it == NOTIFIERS);
+        if has {
+            return Self { program: "notify", hook: "tp_btf:notifier_run", moves_unnoticed: false };
+        }
+        Self { program: "register", hook: "fentry:register_netdevice", moves_unnoticed: true }
+    }
+}
+
+/// The tracepoint of notifiers (6.4 and later).
+const NOTIFIERS: &str = "notifier_run";
 
 /// Has registrations of devices noticed, which lets the probes take an address for a device. Without it they read each
 /// device's identity, which costs more and tells as much.
-fn watch_registrations(ebpf: &mut Ebpf, btf: &Btf, without: &[String]) -> Result<Probe> {
-    let mut via = "kernfs_node.id";
-    let mut reason = None;
-    for (program, hook) in REGISTRATIONS {
-        match attach_registration(ebpf, program, hook, btf, without) {
-            Ok(()) => {
-                let bss = ebpf.map_mut(".bss").context("the object has no .bss: it is of another version")?;
-                let mut epoch: Array<_, u64> = Array::try_from(bss)?;
-                epoch.set(0, 1, 0).context("the count of devices cannot be started")?;
-                (via, reason) = (hook, None);
-                break;
-            }
-            Err(error) => reason = Some(format!("a packet costs more: {hook} cannot be watched: {error:#}")),
+fn watch_registrations(
+    ebpf: &mut Ebpf,
+    cache: &Cache,
+    btf: &Btf,
+    registrations: &Registrations,
+    without: &[String],
+) -> Probe {
+    let Registrations { program, hook, .. } = registrations;
+    let (via, reason) = match attach_registration(ebpf, program, hook, btf, without) {
+        Ok(()) => {
+            cache.count_epochs();
+            (*hook, None)
         }
-    }
+        Err(error) => {
+            ("kernfs_node.id", Some(format!("a packet costs more: {hook} cannot be watched: {error:#}")))
+        }
+    };
     let (signal, via) = ("devices".to_owned(), via.to_owned());
-    Ok(Probe { signal, via, state: Known::Exact, reason, runs: None, run_ns: None })
+    Probe { signal, via, state: Known::Exact, reason, runs: None, run_ns: None }
 }
 
 fn attach_registration(

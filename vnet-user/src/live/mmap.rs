@@ -6,6 +6,7 @@ use std::{
     marker::PhantomData,
     os::fd::{AsRawFd, BorrowedFd},
     ptr::{self, NonNull},
+    sync::atomic::{Ordering, fence},
 };
 
 /// Types whose every bit pattern is a valid value: integers and arrays of them, without padding.
@@ -13,7 +14,6 @@ pub(crate) trait Plain: Copy {}
 
 impl Plain for vnet_ebpf::counter::Row {}
 impl Plain for [u64; vnet_ebpf::counter::lost::CELLS] {}
-impl Plain for vnet_ebpf::counter::Pending {}
 impl Plain for vnet_ebpf::device::Meta {}
 impl Plain for vnet_ebpf::device::CacheEntry {}
 impl Plain for vnet_ebpf::vhost::VhostRow {}
@@ -36,7 +36,7 @@ unsafe impl<T: Plain> Sync for Shared<T> {}
 impl<T: Plain> Shared<T> {
     /// Maps `len` elements. The kernel rounds an element up to 8 bytes, which all of ours are multiples of.
     pub(crate) fn new(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
-        const { assert!(size_of::<T>().is_multiple_of(8), "elements lie without gaps") };
+        const { assert!(size_of::<T>().is_multiple_of(8) && align_of::<T>() >= 8, "elements lie without gaps") };
         let bytes = len * size_of::<T>();
         // SAFETY: a fresh mapping, no address asked for.
         let base = unsafe {
@@ -73,7 +73,22 @@ impl<T: Plain> Shared<T> {
     pub(crate) fn read(&self, index: usize) -> T {
         assert!(index < self.len, "element {index} of {}", self.len);
         // SAFETY: in range, aligned, any bytes are a value.
-        unsafe { self.base.add(index).read_volatile() }
+        let value = unsafe { self.base.add(index).read_volatile() };
+        fence(Ordering::Acquire);
+        value
+    }
+
+    /// A word of the element as it is now; what is read after it is read later.
+    ///
+    /// # Panics
+    /// When `index` or `word` is out of range.
+    pub(crate) fn word(&self, index: usize, word: usize) -> u64 {
+        let words = size_of::<T>() / size_of::<u64>();
+        assert!(index < self.len && word < words, "word {word} of element {index} of {}", self.len);
+        // SAFETY: in range; elements are whole words and aligned to them.
+        let value = unsafe { self.base.cast::<u64>().add(index * words + word).read_volatile() };
+        fence(Ordering::Acquire);
+        value
     }
 
     /// A word of the element, by its number.

@@ -4,6 +4,7 @@
 
 mod bpf;
 pub mod btf;
+mod cache;
 mod counters;
 pub mod inventory;
 mod ioctl;

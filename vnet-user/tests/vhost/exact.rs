@@ -42,10 +42,10 @@ fn both_directions_at_once() -> Result<()> {
     need!(vhost());
     let vnet = observe()?;
     let guest = Guest::new(&Netns::new()?, Config { pairs: 4, event_idx: true, ..Config::default() })?;
-    let scripts = [1_u16, 3, 9, 27].map(|n| {
+    let scripts = [1_usize, 3, 9, 27].map(|n| {
         vec![
             Step::Refill(Some(1526)),
-            Step::Send(Packet::new(60 + u32::from(n)).times(20 * n)),
+            Step::Send(Packet::new(60 + u32::try_from(n).unwrap_or(0)).times(20 * n)),
             Step::Inject(Packet::new(700).times(7 * n)),
             Step::Send(Packet::new(1514).times(11 * n)),
             Step::Wait(Side::Tx),

@@ -126,7 +126,7 @@ pub(crate) fn slot<C: EbpfContext>(ctx: &C, pair: &mut Pair) -> u32 {
     else {
         return NO_SLOT;
     };
-    let (queue, epoch) = (u32::from(queue), slots::epoch());
+    let (queue, epoch) = (u32::from(queue), slots::now());
     let same = pair.tun == tun && pair.queue == queue && pair.epoch == epoch && epoch != 0;
     if same && pair.slot != NO_SLOT {
         return pair.slot;
@@ -149,7 +149,7 @@ pub(crate) fn slot_elsewhere<C: EbpfContext>(ctx: &C, pair: &Pair, socket: u64) 
     else {
         return NO_SLOT;
     };
-    let (queue, epoch) = (u32::from(queue), slots::epoch());
+    let (queue, epoch) = (u32::from(queue), slots::now());
     // SAFETY: words of a map value that another CPU may write.
     let read = |word: *const u32| unsafe { core::ptr::read_volatile(word) };
     let slot = read(&raw const pair.slot);

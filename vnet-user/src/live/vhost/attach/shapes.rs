@@ -12,7 +12,7 @@ use crate::live::{btf::Btf, load::Loaded, object::object, prereq, relocate};
 const SLOTS: u32 = 64;
 
 /// What the object looks like when those fields are absent that `absent` names, and all others are somewhere.
-fn shaped(offsets: &Offsets, absent: &[Field]) -> Vec<u8> {
+fn shaped(offsets: &Offsets, absent: &[Field], cache: BorrowedFd<'_>) -> Vec<u8> {
     let mut offsets = *offsets;
     for (field, ..) in FIELDS {
         let value = &mut offsets.0[*field as usize];
@@ -23,7 +23,7 @@ fn shaped(offsets: &Offsets, absent: &[Field]) -> Vec<u8> {
             *value = 64;
         }
     }
-    relocate::fields(&object().unwrap(), &offsets).unwrap()
+    relocate::fields(&object().unwrap(), &offsets, cache).unwrap()
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn every_program_is_accepted_in_every_shape() {
     let loaded = Loaded::new(&mut kernel, SLOTS, &[]).unwrap();
     let mut verified = BTreeMap::new();
     for absent in [&[][..], &[Field::tun_xdp_gso]] {
-        let code = Code::new(&shaped(&kernel.offsets, absent), &loaded.files()).unwrap();
+        let code = Code::new(&shaped(&kernel.offsets, absent, loaded.maps.cache.fd()), &loaded.files()).unwrap();
         let refused: Vec<_> = PROGRAMS
             .iter()
             .filter_map(|program| match code.load(program.name, When::Tracepoint, None, tracepoint) {
