@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, Queue},
-    programs::{BtfTracePoint, FEntry, ProgramError},
+    programs::{BtfTracePoint, ProgramError},
 };
 use vnet_ebpf::{
     counter::{DropKey, Row, lost},
@@ -22,6 +22,7 @@ use super::{
     kernel::Kernel,
     mmap::{Plain, Shared},
     object::object,
+    registrations::{self, Registrations},
     relocate, skipped,
     symbols::{SymbolError, Symbols},
     vhost::{self, Vhost},
@@ -122,7 +123,7 @@ pub(crate) struct Maps {
 
 /// The tracepoints that programs attach to.
 pub(crate) fn tracepoints() -> impl Iterator<Item = &'static str> {
-    PROGRAMS.iter().map(|program| program.tracepoint).chain([NOTIFIERS])
+    PROGRAMS.iter().map(|program| program.tracepoint).chain([registrations::NOTIFIERS])
 }
 
 impl Loaded {
@@ -156,7 +157,7 @@ impl Loaded {
         let files = duplicate_maps(&ebpf)?;
         let mut maps = Maps::take(&mut ebpf, slots as usize, cpus as usize, cache)?;
         maps.reset(slots)?;
-        let registrations = watch_registrations(&mut ebpf, &maps.cache, &btf, &registrations, without);
+        let registrations = registrations.watch(&mut ebpf, &maps.cache, &btf, without);
         drop(btf);
         let symbols = Symbols::read(without, vhost::wanted);
         let located = locate(&mut ebpf, &symbols)?;
@@ -352,76 +353,6 @@ fn load(ebpf: &mut Ebpf, program: &Program, kernel: &Kernel, btf: &Btf, without:
 fn summary(error: &ProgramError) -> String {
     let ProgramError::LoadError { io_error, verifier_log } = error else { return error.to_string() };
     verdict(io_error, &verifier_log.to_string())
-}
-
-/// How it is noticed that the kernel registers a device.
-struct Registrations {
-    program: &'static str,
-    hook: &'static str,
-    /// That one does not notice when a device moves to another namespace.
-    moves_unnoticed: bool,
-}
-
-impl Registrations {
-    /// Through its notifiers, which speak of moves too; where the kernel has no tracepoint for them, at the function.
-    fn of(kernel: &Kernel, without: &[String]) -> Self {
-        let has = kernel.tracepoint_args(NOTIFIERS).is_some() && !without.iter().any(|it| it == NOTIFIERS);
-        if has {
-            return Self { program: "notify", hook: "tp_btf:notifier_run", moves_unnoticed: false };
-        }
-        Self { program: "register", hook: "fentry:register_netdevice", moves_unnoticed: true }
-    }
-}
-
-/// The tracepoint of notifiers (6.4 and later).
-const NOTIFIERS: &str = "notifier_run";
-
-/// Has registrations of devices noticed, which lets the probes take an address for a device. Without it they read each
-/// device's identity, which costs more and tells as much.
-fn watch_registrations(
-    ebpf: &mut Ebpf,
-    cache: &Cache,
-    btf: &Btf,
-    registrations: &Registrations,
-    without: &[String],
-) -> Probe {
-    let Registrations { program, hook, .. } = registrations;
-    let (via, reason) = match attach_registration(ebpf, program, hook, btf, without) {
-        Ok(()) => {
-            cache.count_epochs();
-            (*hook, None)
-        }
-        Err(error) => {
-            ("kernfs_node.id", Some(format!("a packet costs more: {hook} cannot be watched: {error:#}")))
-        }
-    };
-    let (signal, via) = ("devices".to_owned(), via.to_owned());
-    Probe { signal, via, state: Known::Exact, reason, runs: None, run_ns: None }
-}
-
-fn attach_registration(
-    ebpf: &mut Ebpf,
-    program: &str,
-    hook: &str,
-    btf: &Btf,
-    without: &[String],
-) -> Result<()> {
-    let (kind, target) = hook.split_once(':').unwrap_or_default();
-    if without.iter().any(|absent| absent == target) {
-        bail!("{target} is left out");
-    }
-    let program =
-        ebpf.program_mut(program).context("the object has no such program: it is of another version")?;
-    if kind == "fentry" {
-        let program: &mut FEntry = program.try_into()?;
-        program.load(target, btf)?;
-        program.attach()?;
-    } else {
-        let program: &mut BtfTracePoint = program.try_into()?;
-        program.load(target, btf)?;
-        program.attach()?;
-    }
-    Ok(())
 }
 
 fn attach(ebpf: &mut Ebpf, program: &Program) -> Result<()> {

@@ -15,6 +15,7 @@ mod object;
 pub mod prereq;
 #[cfg(feature = "probe-log")]
 mod probe_log;
+mod registrations;
 mod relocate;
 mod skipped;
 mod symbols;
