@@ -91,20 +91,6 @@ impl<T: Plain> Shared<T> {
         value
     }
 
-    /// A word of the element, by its number.
-    ///
-    /// # Panics
-    /// When it is out of range.
-    pub(crate) fn word(&self, index: usize, word: usize) -> u64 {
-        assert!(
-            index < self.len && word < size_of::<T>() / 8,
-            "word {word} of element {index} of {}",
-            self.len
-        );
-        // SAFETY: in range; elements are multiples of 8 bytes, and so aligned.
-        unsafe { self.base.add(index).cast::<u64>().add(word).read_volatile() }
-    }
-
     /// Replaces the element. Only for elements that no probe writes any more.
     ///
     /// # Panics
