@@ -4,6 +4,7 @@ pub mod doctor;
 pub mod format;
 pub mod json;
 mod schema;
+mod served;
 mod table;
 pub mod text;
 mod vhost;

@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 
 use super::{
-    QueueReport, Rate,
+    CopiesReport, QueueReport, Rate, WorkerReport,
     format::{count, maybe, pad, percent, si, width},
 };
 
-/// One line of the queue table.
+/// One line of a table of queues.
 pub(super) struct Row<'a> {
     /// Name of the device as it is shown.
     pub(super) device: String,
@@ -16,7 +16,7 @@ pub(super) struct Row<'a> {
 }
 
 /// One column.
-struct Column {
+pub(super) struct Column {
     /// Heading above neighbours that share it; the first of them holds it.
     group: &'static str,
     title: &'static str,
@@ -31,11 +31,17 @@ const fn number(title: &'static str, width: usize, cell: fn(&Row<'_>) -> String)
     Column { group: "", title, width, right: true, cell }
 }
 
-/// The columns of the queue table, left to right. `NETNS` is left out where all devices are in one namespace.
-const COLUMNS: [Column; 12] = [
-    Column { group: "", title: "DEVICE", width: 8, right: false, cell: |row| row.device.clone() },
-    number(NETNS, 10, |row| row.queue.netns.to_string()),
-    number("QUEUE", 5, |row| row.queue.queue.to_string()),
+const DEVICE: Column =
+    Column { group: "", title: "DEVICE", width: 8, right: false, cell: |row| row.device.clone() };
+/// Left out where all devices are in one namespace.
+const NETNS: Column = number("NETNS", 10, |row| row.queue.netns.to_string());
+const QUEUE: Column = number("QUEUE", 5, |row| row.queue.queue.to_string());
+
+/// What queues carry, left to right.
+pub(super) const TRAFFIC: &[Column] = &[
+    DEVICE,
+    NETNS,
+    QUEUE,
     Column { group: "TX, guest sends", ..number("pps", 5, |row| pps(row.queue.average.tx)) },
     number("bit/s", 5, |row| bps(row.queue.average.tx)),
     number("size", 5, |row| size(row.queue.average.tx)),
@@ -47,7 +53,44 @@ const COLUMNS: [Column; 12] = [
     number("share", 5, |row| maybe(row.queue.average.share, percent)),
 ];
 
-const NETNS: &str = "NETNS";
+/// What vhost does for them: shares of TX packets by how they were copied, notifications per packet, the worker.
+pub(super) const VHOST: &[Column] = &[
+    DEVICE,
+    NETNS,
+    QUEUE,
+    Column { group: "TX, how copied", ..number("batch", 5, |row| copied(row, |copies| copies.batched)) },
+    number("single", 6, |row| copied(row, |copies| copies.single)),
+    number("zero", 5, |row| copied(row, |copies| copies.zerocopy)),
+    number("failed", 6, |row| copied(row, |copies| copies.zerocopy_failed)),
+    number("bytes", 5, |row| maybe(row.queue.tx.copies, |copies| si(copies.bytes as f64))),
+    Column { group: "TX/packet", ..number("kicks", 5, |row| each(row.queue.tx.kicks, row.queue.tx.packets)) },
+    number("calls", 5, |row| each(row.queue.tx.calls, row.queue.tx.packets)),
+    Column { group: "RX/packet", ..number("kicks", 5, |row| each(row.queue.rx.kicks, row.queue.rx.packets)) },
+    number("calls", 5, |row| each(row.queue.rx.calls, row.queue.rx.packets)),
+    Column {
+        group: "worker",
+        ..number("tid", 6, |row| of_worker(row, |worker| Some(worker.tid.to_string())))
+    },
+    number("CPU", 3, |row| of_worker(row, |worker| worker.cpu.map(|cpu| cpu.to_string()))),
+    number("busy", 4, |row| of_worker(row, |worker| worker.average_busy.map(percent))),
+];
+
+fn copied(row: &Row<'_>, part: fn(&CopiesReport) -> u64) -> String {
+    let whole = row.queue.tx.packets.filter(|packets| *packets > 0);
+    maybe(row.queue.tx.copies.as_ref().zip(whole), |(copies, whole)| {
+        percent(part(copies) as f64 / whole as f64)
+    })
+}
+
+/// A count for each packet; not known while there is none.
+fn each(count: Option<u64>, packets: Option<u64>) -> String {
+    let packets = packets.filter(|packets| *packets > 0);
+    maybe(count.zip(packets), |(count, packets)| si(count as f64 / packets as f64))
+}
+
+fn of_worker(row: &Row<'_>, text: fn(&WorkerReport) -> Option<String>) -> String {
+    maybe(row.queue.worker.as_ref().and_then(text), |text| text)
+}
 
 fn pps(rate: Option<Rate>) -> String {
     maybe(rate, |rate| si(rate.pps))
@@ -66,8 +109,13 @@ fn drops<'a>(drops: Option<impl Iterator<Item = &'a u64>>) -> String {
 }
 
 /// Writes the queues under their headings; `with_netns` adds the namespace.
-pub(super) fn write(rows: &[Row<'_>], with_netns: bool, out: &mut dyn Write) -> io::Result<()> {
-    let columns: Vec<_> = COLUMNS.iter().filter(|column| with_netns || column.title != NETNS).collect();
+pub(super) fn write(
+    columns: &[Column],
+    rows: &[Row<'_>],
+    with_netns: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let columns: Vec<_> = columns.iter().filter(|column| with_netns || column.title != NETNS.title).collect();
     let cells: Vec<Vec<String>> =
         rows.iter().map(|row| columns.iter().map(|column| (column.cell)(row)).collect()).collect();
     let widths: Vec<usize> = columns

@@ -10,22 +10,22 @@ use super::{
     DeviceReport, QueueReport, Rate, Report,
     doctor::NO_DEVICE,
     format::{clean, cut, maybe, plural, si},
-    table,
+    served, table,
 };
 use crate::{record::Known, topology::DeviceKey};
 
 /// Lines of a list that are shown unless all are asked for; what is left out is said.
 const QUEUES_SHOWN: usize = 20;
-const LINES_SHOWN: usize = 8;
+pub(super) const LINES_SHOWN: usize = 8;
 
 /// Columns of a device's name; the kernel's are at most 15 bytes.
 const WIDEST_NAME: usize = 20;
 
 /// How devices are called in this report.
-struct Names {
+pub(super) struct Names {
     gone: BTreeSet<DeviceKey>,
     /// There are several namespaces, so that a name alone may mean more than one device.
-    namespaces: bool,
+    pub(super) namespaces: bool,
 }
 
 impl Names {
@@ -37,12 +37,12 @@ impl Names {
     }
 
     /// The name in the table, which has a column for the namespace.
-    fn short(&self, key: DeviceKey, name: &str) -> String {
+    pub(super) fn short(&self, key: DeviceKey, name: &str) -> String {
         cut(name, WIDEST_NAME) + if self.gone.contains(&key) { " (gone)" } else { "" }
     }
 
     /// The name elsewhere.
-    fn long(&self, key: DeviceKey, name: &str) -> String {
+    pub(super) fn long(&self, key: DeviceKey, name: &str) -> String {
         let netns = if self.namespaces { format!(" in {}", key.netns.0) } else { String::new() };
         self.short(key, name) + &netns
     }
@@ -54,8 +54,10 @@ pub fn write(report: &Report, all: bool, out: &mut dyn Write) -> io::Result<()> 
     summary(report, out)?;
     list("Not measured on this kernel:", &unavailable(report), all, out)?;
     queues(report, &names, all, out)?;
+    served::write(report, &names, all, out)?;
     list("Drops by the device:", &drops(report, &names), all, out)?;
     list("Drops later in the host's stack (part of TX):", &stack_drops(report, &names), all, out)?;
+    list("Unexplained differences between counts:", &served::unexplained(report, &names), all, out)?;
     list("Traffic not covered:", &uncovered(report, &names), all, out)
 }
 
@@ -133,13 +135,13 @@ fn unavailable(report: &Report) -> Vec<String> {
 
 /// What is known of a queue's traffic.
 #[derive(PartialEq)]
-enum Activity {
+pub(super) enum Activity {
     Active,
     Idle,
     Unknown,
 }
 
-fn activity(queue: &QueueReport) -> Activity {
+pub(super) fn activity(queue: &QueueReport) -> Activity {
     let sum = |drops: &Option<BTreeMap<_, u64>>| drops.as_ref().map(|drops| drops.values().any(|n| *n > 0));
     let any = |count: Option<u64>| count.map(|count| count > 0);
     let (tx, rx) = (any(queue.tx.packets), any(queue.rx.packets));
@@ -153,7 +155,8 @@ fn activity(queue: &QueueReport) -> Activity {
     }
 }
 
-fn packets(queue: &QueueReport) -> u64 {
+/// Packets of both directions, as far as they are known.
+pub(super) fn packets(queue: &QueueReport) -> u64 {
     queue.tx.packets.unwrap_or(0).saturating_add(queue.rx.packets.unwrap_or(0))
 }
 
@@ -182,7 +185,7 @@ fn queues(report: &Report, names: &Names, all: bool, out: &mut dyn Write) -> io:
         .collect();
     if !shown.is_empty() {
         writeln!(out)?;
-        table::write(&shown, names.namespaces, out)?;
+        table::write(table::TRAFFIC, &shown, names.namespaces, out)?;
     }
     if !hidden.is_empty() {
         writeln!(

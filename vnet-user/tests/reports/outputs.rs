@@ -63,6 +63,11 @@ fn text_of_a_busy_host_with_all() {
 }
 
 #[test]
+fn text_of_a_vhost_host() {
+    insta::assert_snapshot!(text(VHOST, false));
+}
+
+#[test]
 fn text_of_an_idle_host() {
     let lines = [
         "source tap.tx tap.rx tap.rx.drops",
@@ -94,6 +99,22 @@ fn text_stays_one_screen_however_many_queues_there_are() {
     assert!(short.contains("380 less busy queues, 3600 idle queues not shown"), "{short}");
     assert!(short.contains("tap400 ") && !short.contains("tap380 "), "{short}");
     assert!(text(&lines, true).lines().count() > 4000 + 400);
+}
+
+#[test]
+fn text_of_many_vhost_queues_stays_one_screen() {
+    let devices: Vec<_> = (1..=400).map(|i| format!("; 1/{i} tap{i} tap 1 vhost nozerocopy")).collect();
+    let queues: Vec<_> = (1..=400)
+        .map(|i| format!("; 1/{i}#0 tx {i}x64; 1/{i}#0 copies batched={i}; 1/{i}#0 worker {i} vhost"))
+        .collect();
+    let (devices, queues) = (devices.concat(), queues.concat());
+    let lines = ["source tap.tx".to_owned(), format!("topology{devices}"), format!("sample 1s{queues}")];
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    let short = text(&lines, false);
+    assert!(short.lines().count() <= 45, "{short}");
+    assert!(short.contains("yes, zero-copy off: tap1, tap2, tap3, tap4, tap5, tap6 and 394 more"), "{short}");
+    assert!(short.contains("… 392 queues less busy (--all shows them)"), "{short}");
+    assert!(text(&lines, true).lines().count() > 2 * 400);
 }
 
 #[test]
