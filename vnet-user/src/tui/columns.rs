@@ -6,7 +6,7 @@ use super::{
     facts::{self, Direction, Row},
     units,
 };
-use crate::report::HISTORY;
+use crate::report::{CopiesReport, HISTORY};
 
 /// One column.
 #[derive(Debug)]
@@ -80,11 +80,18 @@ pub const COLUMNS: &[Column] = &[
     Column { group: "", title: "share", min: 6, good: 6, max: 6, devices: None, queues: Some(3), value: Number(share, units::share) },
     Column { group: "packets", title: "TX", min: 7, good: 7, max: 7, devices: Some(7), queues: Some(8), value: Sum(tx_packets, units::count) },
     Column { group: "packets", title: "RX", min: 7, good: 7, max: 7, devices: Some(7), queues: Some(8), value: Sum(rx_packets, units::count) },
-    Column { group: "", title: LOAD, min: 6, good: 24, max: HISTORY, devices: Some(3), queues: Some(3), value: History },
+    Column { group: VHOST, title: "CPU", min: 4, good: 4, max: 4, devices: None, queues: Some(4), value: Number(worker_cpu, units::count) },
+    Column { group: VHOST, title: "busy", min: 5, good: 5, max: 5, devices: None, queues: Some(4), value: Number(worker_busy, units::share) },
+    Column { group: VHOST, title: "copied", min: 7, good: 7, max: 7, devices: None, queues: Some(4), value: Number(copied, units::share) },
+    Column { group: VHOST, title: "calls", min: 6, good: 6, max: 6, devices: None, queues: Some(4), value: Number(calls, units::si) },
+    Column { group: "", title: LOAD, min: 6, good: 20, max: HISTORY, devices: Some(3), queues: Some(3), value: History },
 ];
 
 /// The column with the history of packets per second in both directions; tables start sorted by it.
 const LOAD: &str = "load";
+
+/// The group of what vhost does; shown where something of that is known.
+const VHOST: &str = "vhost";
 
 fn queue(row: Row<'_>) -> Option<f64> {
     row.queue().map(|queue| f64::from(queue.queue))
@@ -144,6 +151,30 @@ fn rx_packets(row: Row<'_>) -> Option<facts::Sum> {
     row.packets(Direction::Rx)
 }
 
+fn worker_cpu(row: Row<'_>) -> Option<f64> {
+    row.queue()?.worker.as_ref()?.cpu.map(f64::from)
+}
+
+fn worker_busy(row: Row<'_>) -> Option<f64> {
+    row.queue()?.worker.as_ref()?.busy_ratio
+}
+
+/// Share of TX packets that were copied, sooner or later.
+fn copied(row: Row<'_>) -> Option<f64> {
+    let tx = &row.queue()?.tx;
+    let CopiesReport { batched, single, zerocopy_failed, .. } = tx.copies?;
+    let sum: f64 = [batched, single, zerocopy_failed].map(|n| n as f64).iter().sum();
+    Some(sum / tx.packets.filter(|packets| *packets > 0)? as f64)
+}
+
+/// Notifications to the guest for each packet, both directions.
+fn calls(row: Row<'_>) -> Option<f64> {
+    let queue = row.queue()?;
+    let both = |tx: Option<u64>, rx: Option<u64>| Some(tx? as f64 + rx? as f64);
+    let packets = both(queue.tx.packets, queue.rx.packets).filter(|packets| *packets > 0.0)?;
+    Some(both(queue.tx.calls, queue.rx.calls)? / packets)
+}
+
 fn drop_rate(row: Row<'_>) -> Option<facts::Sum> {
     row.drop_rate()
 }
@@ -191,11 +222,11 @@ pub const GAP: usize = 1;
 
 /// The columns of a table that fit `width`, as places in [`COLUMNS`] with the width each gets, from left to right.
 ///
-/// The more important ones come first; what is left over lets all of them grow to their good width, then the left ones
+/// Those about vhost are left out unless `vhost`. The more important ones come first; what is left over lets all of them grow to their good width, then the left ones
 /// before the right ones.
-pub fn fit(table: Table, width: usize) -> Vec<(usize, usize)> {
-    let mut ranked: Vec<_> =
-        (0..COLUMNS.len()).filter_map(|i| Some((COLUMNS[i].priority(table)?, i))).collect();
+pub fn fit(table: Table, width: usize, vhost: bool) -> Vec<(usize, usize)> {
+    let wanted = (0..COLUMNS.len()).filter(|i| vhost || COLUMNS[*i].group != VHOST);
+    let mut ranked: Vec<_> = wanted.filter_map(|i| Some((COLUMNS[i].priority(table)?, i))).collect();
     ranked.sort_unstable();
     let mut used = 0;
     let mut shown = Vec::new();
@@ -226,7 +257,7 @@ mod tests {
     use super::*;
 
     fn titles(table: Table, width: usize) -> String {
-        fit(table, width).iter().map(|(i, _)| COLUMNS[*i].full_title()).collect::<Vec<_>>().join(", ")
+        fit(table, width, true).iter().map(|(i, _)| COLUMNS[*i].full_title()).collect::<Vec<_>>().join(", ")
     }
 
     #[test]
@@ -245,15 +276,24 @@ mod tests {
     fn wide_tables_show_everything() {
         for table in [Table::Devices, Table::Queues] {
             let all = COLUMNS.iter().filter(|column| column.priority(table).is_some()).count();
-            assert_eq!(fit(table, 200).len(), all);
+            assert_eq!(fit(table, 200, true).len(), all);
         }
+    }
+
+    #[test]
+    fn columns_about_vhost_come_and_go_together_with_it() {
+        let vhost = |width, vhost| {
+            fit(Table::Queues, width, vhost).iter().filter(|(i, _)| COLUMNS[*i].group == VHOST).count()
+        };
+        assert_eq!([vhost(118, true), vhost(198, true)], [4, 4]);
+        assert_eq!([vhost(78, true), vhost(198, false)], [0, 0]);
     }
 
     #[test]
     fn columns_never_overflow_and_use_what_there_is() {
         for table in [Table::Devices, Table::Queues] {
             for width in 16..400 {
-                let columns = fit(table, width);
+                let columns = fit(table, width, width % 2 == 0);
                 let used: usize = columns.iter().map(|(_, width)| width + GAP).sum::<usize>() - GAP;
                 assert!(used <= width, "{used} of {width}");
                 assert!(columns.iter().all(|&(i, w)| (COLUMNS[i].min..=COLUMNS[i].max).contains(&w)));

@@ -57,6 +57,7 @@ pub struct Facts {
     device_of: Vec<Option<usize>>,
     queues_of: Vec<Vec<usize>>,
     vm_of: Vec<Option<usize>>,
+    vhost: bool,
 }
 
 impl Facts {
@@ -81,7 +82,16 @@ impl Facts {
         }
         let vms: HashMap<u32, usize> = report.vms.iter().enumerate().map(|(i, vm)| (vm.pid, i)).collect();
         let vm_of = report.devices.iter().map(|d| d.vm_pid.and_then(|pid| vms.get(&pid).copied())).collect();
-        Self { report, device_of, queues_of, vm_of }
+        let known = |queue: &QueueReport| {
+            queue.worker.is_some() || queue.tx.copies.is_some() || queue.rx.calls.is_some()
+        };
+        let vhost = report.queues.iter().any(known);
+        Self { report, device_of, queues_of, vm_of, vhost }
+    }
+
+    /// Something is known of what vhost does for some queue.
+    pub fn vhost(&self) -> bool {
+        self.vhost
     }
 
     /// All devices, in the report's order.

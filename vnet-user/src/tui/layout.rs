@@ -30,8 +30,8 @@ pub fn heights(width: u16, height: u16) -> Option<Heights> {
     }
     let detail = match height {
         ..28 => 5,
-        28..40 => 6,
-        _ => 9,
+        28..40 => 8,
+        _ => 11,
     };
     let rest = Heights { header: 3, title: 1, headings: 2, body: 0, detail, footer: 1 };
     let used = rest.header + rest.title + rest.headings + rest.detail + rest.footer;

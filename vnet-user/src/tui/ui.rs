@@ -256,7 +256,7 @@ impl Ui {
     }
 
     fn sort(&mut self, forward: bool) -> Effect {
-        let shown = columns::fit(self.screen.table(), layout::table_width(self.size.0));
+        let shown = columns::fit(self.screen.table(), layout::table_width(self.size.0), self.facts.vhost());
         self.list_mut().0.sort_step(&shown, forward);
         self.arrange()
     }

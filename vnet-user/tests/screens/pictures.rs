@@ -32,6 +32,15 @@ fn queues() {
 }
 
 #[test]
+fn what_vhost_does() {
+    pictures("vhost_overview", &build::vhost(), "");
+    pictures("vhost_queues", &build::vhost(), "2");
+    let mut ui = ui(build::vhost(), 120, 40);
+    press(&mut ui, "2j");
+    assert_snapshot!("vhost_queue_hardly_known_120x40", text(&ui, 120, 40));
+}
+
+#[test]
 fn help_fits_the_smallest_terminal() {
     pictures("help", &build::small(), "?");
     let mut ui = ui(build::small(), 80, 24);
@@ -60,7 +69,7 @@ fn starting_paused_and_filtered() {
 fn ascii_prints_nothing_else() {
     let look = Look { colour: false, ascii: true };
     for keys in ["", "2", "\n", "?", "/é"] {
-        let mut report = build::small();
+        let mut report = build::vhost();
         report.devices[0].name = "täp0".into();
         let mut ui = ui(report, 120, 40);
         press(&mut ui, keys);

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use proptest::{collection::vec, option, prelude::*};
 use vnet::{
     record::SourceKind,
-    report::{DeviceReport, QueueReport, Rate, Report, VmReport},
+    report::{
+        CopiesReport, DeviceReport, QueueReport, Rate, Report, RunsReport, RxReport, TxReport, VmReport,
+        WhyReport, WorkerReport,
+    },
     tui::{Key, Look, Ui},
 };
 
@@ -25,21 +28,71 @@ prop_compose! {
         name in "\\PC{0,20}|.{0,8}", ifindex in 0..6u32, generation in 0..2u32, kind in "tap|virtio_net|\\PC{0,12}",
         present: bool, vm_pid in option::of(0..4u32), enabled: Option<u32>, max: Option<u32>,
         uncovered in vec(".{0,200}", 0..3), tx_rate in rate(), rx_rate in rate(),
+        vhost: Option<bool>, residuals in prop::collection::btree_map(".{0,20}", any::<i64>(), 0..3),
     ) -> DeviceReport {
         DeviceReport {
             generation, kind, present, vm_pid, queues_enabled: enabled, queues_max: max, uncovered, tx_rate, rx_rate,
-            ..build::device(&name, ifindex)
+            vhost, residuals, ..build::device(&name, ifindex)
         }
     }
+}
+
+/// What vhost did, with any numbers.
+fn served() -> impl Strategy<Value = (Option<WorkerReport>, TxReport, RxReport)> {
+    let worker = (
+        any::<[u32; 2]>(),
+        ".{0,20}",
+        any::<[Option<u32>; 2]>(),
+        vec(option::of(number()), 4),
+        any::<Option<u64>>(),
+    );
+    let worker = worker.prop_map(|([tid, _], comm, [cpu, node], shares, migrations)| WorkerReport {
+        tid,
+        comm,
+        cpu,
+        node,
+        busy_ratio: shares[0],
+        busy_poll_ratio: shares[1],
+        wait_seconds: shares[2],
+        migrations,
+        kthread: true,
+        average_busy: shares[3],
+    });
+    let copies = any::<[u64; 8]>().prop_map(
+        |[batched, single, zerocopy, zerocopy_failed, in_flight, bytes, short, late]| {
+            let why = WhyReport { short, late, ..WhyReport::default() };
+            CopiesReport { batched, single, zerocopy, zerocopy_failed, in_flight, bytes, why }
+        },
+    );
+    let rings = any::<[[Option<u64>; 4]; 2]>();
+    let runs = any::<[Option<u64>; 2]>();
+    (option::of(worker), option::of(copies), rings, runs).prop_map(|(worker, copies, [tx, rx], runs)| {
+        let [tx_runs, rx_runs] =
+            runs.map(|empty| empty.map(|empty| RunsReport { empty, ..RunsReport::default() }));
+        let [used, kicks, calls, calls_suppressed] = tx;
+        let tx = TxReport {
+            used,
+            kicks,
+            calls,
+            calls_suppressed,
+            batches: used,
+            copies,
+            runs: tx_runs,
+            ..TxReport::default()
+        };
+        let [buffers, kicks, calls, calls_suppressed] = rx;
+        let rx = RxReport { buffers, kicks, calls, calls_suppressed, runs: rx_runs, ..RxReport::default() };
+        (worker, tx, rx)
+    })
 }
 
 prop_compose! {
     fn queue()(
         device in device().boxed(), queue: u16, packets: Option<u64>, drops in option::of(vec((".{0,20}", any::<u64>()), 0..5)),
         tx_rate in rate(), rx_rate in rate(), share in option::of(number()),
-        history in vec(any::<f32>(), 0..build::FULL_HISTORY),
+        history in vec(any::<f32>(), 0..build::FULL_HISTORY), (worker, tx, rx) in served().boxed(),
     ) -> QueueReport {
-        let mut report = QueueReport { tx_rate, rx_rate, share, history: history.into(), ..build::queue(&device, queue) };
+        let mut report = QueueReport { worker, tx, rx, tx_rate, rx_rate, share, history: history.into(), ..build::queue(&device, queue) };
         report.tx.packets = packets;
         report.rx.drops = drops.map(|drops| drops.into_iter().map(|(reason, n)| (Arc::from(reason), n)).collect());
         report.tx.drops = packets.map(|_| BTreeMap::new());

@@ -6,7 +6,7 @@ use ratatui::{
     widgets::{Paragraph, Widget, Wrap},
 };
 
-use super::Pen;
+use super::{Pen, served};
 use crate::{
     report::DeviceReport,
     tui::{
@@ -22,6 +22,8 @@ use crate::{
 /// Most reasons of drops that are named.
 const REASONS: usize = 3;
 
+/// Of a queue that vhost serves, what it does for it comes before the device's totals.
+///
 /// ```text
 /// ── tap0, all 4 queues ──────────────────────────────────────────────────
 /// not covered: XDP redirects bypass the tap
@@ -36,7 +38,11 @@ pub(super) fn draw(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
     let device = row.whole_device();
     let queues = device.map_or(0, |device| device.queues().count());
     let name = text::clean(row.name(), look.ascii);
+    let served = row.queue().map(|queue| served::lines(queue, look)).unwrap_or_default();
     let title = match queues {
+        _ if let Some(queue) = row.queue().filter(|_| !served.is_empty()) => {
+            format!(" {name}, queue {} of {queues} ", queue.queue)
+        }
         1 => format!(" {name}, its only queue "),
         n => format!(" {name}, all {n} queues together "),
     };
@@ -54,8 +60,11 @@ pub(super) fn draw(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
             Span::styled(sentence.into_owned(), look.plain()),
         ]));
     }
+    let of = if served.is_empty() || queues == 1 { "" } else { ", all queues:" };
+    lines.extend(served);
+    lines.extend(row.device().and_then(|device| unexplained(device, look)));
     if let Some(device) = device {
-        lines.extend([Direction::Tx, Direction::Rx].map(|direction| flow(device, direction, look)));
+        lines.extend([Direction::Tx, Direction::Rx].map(|direction| flow(device, direction, of, look)));
     }
     if let Some(device) = row.device() {
         let facts = facts(row, device, look);
@@ -65,7 +74,18 @@ pub(super) fn draw(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
     Paragraph::new(Text::from(lines)).wrap(Wrap { trim: true }).render(room, pen.buffer);
 }
 
-fn flow(device: Row<'_>, direction: Direction, look: Look) -> Line<'static> {
+/// Differences between independent counts: what was missed, or was under way.
+fn unexplained(device: &DeviceReport, look: Look) -> Option<Line<'static>> {
+    let residuals = device.residuals.iter().filter(|(_, n)| **n != 0);
+    let named: Vec<_> =
+        residuals.map(|(name, n)| format!("{} {n:+}", text::clean(name, look.ascii))).collect();
+    (!named.is_empty()).then(|| {
+        let warning = Span::styled("unexplained: ", look.warning());
+        Line::from(vec![warning, Span::styled(named.join(", "), look.plain())])
+    })
+}
+
+fn flow(device: Row<'_>, direction: Direction, of: &'static str, look: Look) -> Line<'static> {
     let unknown = || look.glyphs().unknown.to_owned();
     let or_unknown = |text: Option<String>| text.unwrap_or_else(unknown);
     let rate = device.rate(direction);
@@ -91,7 +111,11 @@ fn flow(device: Row<'_>, direction: Direction, look: Look) -> Line<'static> {
     Line::from(vec![
         Span::styled(label, look.strong()),
         Span::styled(
-            format!(" {}; so far {packets} packets, {}, ", now.join(look.glyphs().dot), or_unknown(bytes)),
+            format!(
+                "{of} {}; so far {packets} packets, {}, ",
+                now.join(look.glyphs().dot),
+                or_unknown(bytes)
+            ),
             look.plain(),
         ),
         Span::styled(drops, style),

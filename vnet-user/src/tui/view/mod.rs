@@ -5,6 +5,7 @@ mod footer;
 mod header;
 mod help;
 mod idle;
+mod served;
 mod table;
 
 use ratatui::{

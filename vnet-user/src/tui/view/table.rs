@@ -68,7 +68,7 @@ struct Placed {
 
 fn place(ui: &Ui, area: Rect) -> Vec<Placed> {
     let mut x = area.x + MARGIN;
-    columns::fit(ui.screen().table(), table_width(area.width))
+    columns::fit(ui.screen().table(), table_width(area.width), ui.facts().vhost())
         .into_iter()
         .map(|(column, width)| {
             let placed = Placed { column, x, width: narrow(width) };
