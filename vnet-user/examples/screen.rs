@@ -1,6 +1,6 @@
 //! The screen with made-up reports: to look at it without a host full of guests, and to test it on a real terminal.
 //!
-//! `cargo run --example screen -- [empty|small|large] [run|end|panic|panic-elsewhere]`: what is shown, and what happens
+//! `cargo run --example screen -- [empty|small|vhost|large] [run|end|panic|panic-elsewhere]`: what is shown, and what happens
 //! when the third report is due.
 
 #[path = "../tests/screens/build.rs"]
@@ -32,6 +32,7 @@ async fn main() -> anyhow::Result<()> {
     let report = match arguments.next().unwrap_or("small") {
         "empty" => build::empty(),
         "small" => build::small(),
+        "vhost" => build::vhost(),
         "large" => build::large(),
         other => bail!("no such report: {other}"),
     };
