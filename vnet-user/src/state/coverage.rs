@@ -19,13 +19,13 @@ pub(super) enum What {
     Packets,
     /// Drops by the device itself.
     Drops,
-    /// Buffers that vhost gave back to the guest, and bytes that it copied into them.
-    Used,
+    /// Bytes that vhost copied into the guest's buffers.
+    Copied,
     /// The ledger of transmit copies, which counts packets too.
     Copies,
     /// Notifications by the guest.
     Kicks,
-    /// Notifications to the guest, given and spared.
+    /// Updates of the used ring: buffers given back to the guest, notifications of it given and spared.
     Calls,
     /// Runs of the worker.
     Runs,
@@ -67,7 +67,7 @@ const BOTH: &[Direction] = &[Direction::Tx, Direction::Rx];
 
 /// Every signal that makes counts of a queue known. A kind without a row (tun) is never counted. `vhost.worker` has
 /// none: of a worker that was not seen nothing is 0.
-const SIGNALS: [Signal; 13] = [
+const SIGNALS: [Signal; 14] = [
     signal("tap.tx", DeviceKind::Tap, TX, What::Packets),
     signal("tap.rx", DeviceKind::Tap, RX, What::Packets),
     signal("tap.tx.drops", DeviceKind::Tap, TX, What::Drops),
@@ -75,8 +75,9 @@ const SIGNALS: [Signal; 13] = [
     signal("virtio_net.tx", DeviceKind::VirtioNet, TX, What::Packets),
     signal("virtio_net.rx", DeviceKind::VirtioNet, RX, What::Packets),
     signal("macvtap", DeviceKind::Macvtap, BOTH, What::Packets),
-    vhost("vhost.tx", TX, What::Used),
-    vhost("vhost.rx", RX, What::Used),
+    vhost("vhost.tx", TX, What::Packets),
+    vhost("vhost.rx", RX, What::Packets),
+    vhost("vhost.rx", RX, What::Copied),
     vhost("vhost.copies", TX, What::Copies),
     vhost("vhost.kicks", BOTH, What::Kicks),
     vhost("vhost.calls", BOTH, What::Calls),

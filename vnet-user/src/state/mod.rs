@@ -70,8 +70,7 @@ impl State {
         }
     }
 
-    /// How many counts fell from one sample to a later one, and how many ledgers did not add up: 0 unless the source is
-    /// wrong. What was known was kept.
+    /// How many counts fell from one sample to a later one: 0 unless the source is wrong. The larger value was kept.
     pub fn regressions(&self) -> u64 {
         self.regressions
     }

@@ -193,7 +193,8 @@ impl Queue {
             + new.vhost.as_ref().map_or(0, |vhost| self.vhost.get_or_insert_default().fold(vhost))
     }
 
-    /// What the guest sent goes together with the ledger that says how it was copied.
+    /// What the guest sent goes together with the ledger that says how it was copied. A ledger of fewer packets, because
+    /// some came before vhost served the queue, tells nothing of the rest, and is left out.
     fn fold_tx(&mut self, new: &QueueCounts) -> u64 {
         let flow = new.tx.as_ref();
         let Some(copies) = new.vhost.as_ref().and_then(|vhost| vhost.copies.as_ref()) else {
@@ -202,7 +203,7 @@ impl Queue {
         let known = &self.tx.counts;
         let accounted = flow.unwrap_or(known);
         if !adds_up(copies, accounted) {
-            return 1 + flow.map_or(0, |flow| self.tx.fold(flow));
+            return flow.map_or(0, |flow| self.tx.fold(flow));
         }
         let settled = self.vhost.get_or_insert_default().settle(known, accounted, copies);
         match (settled, flow) {

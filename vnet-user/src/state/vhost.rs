@@ -141,7 +141,7 @@ impl Served {
         let covers = |what| covers(Direction::Rx, what);
         let ring = ring_report(&self.rx, covers);
         report.buffers = ring.used;
-        report.copied_bytes = self.rx_copied_bytes.or(covers(What::Used).then_some(0));
+        report.copied_bytes = self.rx_copied_bytes.or(covers(What::Copied).then_some(0));
         (report.kicks, report.calls, report.calls_suppressed) =
             (ring.kicks, ring.calls, ring.calls_suppressed);
         report.runs = ring.runs.map(runs_report);
@@ -167,7 +167,7 @@ fn fold_ring(known: &mut Ring, new: &Ring) -> u64 {
 fn ring_report(ring: &Ring, covers: impl Fn(What) -> bool) -> Ring {
     let known = |count: Option<u64>, what| count.or(covers(what).then_some(0));
     Ring {
-        used: known(ring.used, What::Used),
+        used: known(ring.used, What::Calls),
         kicks: known(ring.kicks, What::Kicks),
         calls: known(ring.calls, What::Calls),
         calls_suppressed: known(ring.calls_suppressed, What::Calls),
