@@ -58,7 +58,7 @@ enum Command {
     /// Needs root. `bench probes` loads a live tap at full rate, `bench scale` makes 500 taps; both in network
     /// namespaces of their own. Run it on a quiet machine: other load is measured with it.
     Bench(bench::Args),
-    /// Boot emulated machines and compare vnet with their kernels
+    /// Boot emulated machines: vnet against their kernels, or any program
     Lab(lab::Args),
 }
 
@@ -66,6 +66,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let verbose = cli.verbose;
     let done = match cli.command {
+        Command::Lab(args) => return end(lab::run(&args, verbose)),
         Command::Setup => setup::run(verbose),
         Command::Ebpf(args) => ebpf::run(&args, verbose),
         Command::Build => build::run(verbose),
@@ -73,10 +74,13 @@ fn main() -> ExitCode {
         Command::Test => gate::run(verbose),
         Command::Tidy => tidy::run(),
         Command::Bench(args) => bench::run(&args, verbose),
-        Command::Lab(args) => lab::run(&args, verbose),
     };
+    end(done.map(|()| ExitCode::SUCCESS))
+}
+
+fn end(done: anyhow::Result<ExitCode>) -> ExitCode {
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             progress::error(&error);
             ExitCode::from(2)

@@ -2,14 +2,13 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
     io::Write as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
 
-use crate::setup::libraries;
+use super::closure;
 
 const FILE: u32 = 0o100_755;
 const FOLDER: u32 = 0o040_755;
@@ -29,13 +28,10 @@ impl Initramfs {
     /// # Errors
     /// When it or a library cannot be read.
     pub(crate) fn program(&mut self, program: &Path, place: &str) -> Result<()> {
-        self.file(place, &fs::read(program).with_context(|| format!("no {}", program.display()))?)?;
-        for line in libraries::linked(program, &[])?.lines() {
-            // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)` or `/lib64/ld-linux-x86-64.so.2 (0x…)`.
-            let path = line.rsplit("=> ").next().and_then(|rest| rest.split_whitespace().next());
-            if let Some(path) = path.filter(|path| path.starts_with('/')) {
-                self.file(path, &fs::read(path).with_context(|| format!("no library {path}"))?)?;
-            }
+        self.file(place, &closure::content(program)?)?;
+        for library in closure::libraries(program)? {
+            let content = closure::content(&library)?;
+            self.file(&library.to_string_lossy(), &content)?;
         }
         Ok(())
     }

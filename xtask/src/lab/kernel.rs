@@ -12,6 +12,20 @@ use anyhow::{Context as _, Result, bail};
 use super::packages::{self, Packages, Wanted};
 use crate::command;
 
+/// The series of the lab, and where Debian has their kernels. What is in the cache needs no archive.
+const SERIES: &[(&str, &[&str])] = &[
+    ("5.10", &["bullseye", "bullseye-security"]),
+    ("6.1", &["bookworm", "bookworm-updates", "bookworm-security"]),
+    ("6.12", &["trixie", "trixie-updates", "trixie-security"]),
+    ("6.18", &["trixie-backports"]),
+    ("7.2", &["trixie-backports", "sid"]),
+];
+
+/// The names of all series, oldest first.
+pub(crate) fn series() -> Vec<&'static str> {
+    SERIES.iter().map(|(name, _)| *name).collect()
+}
+
 /// An unpacked kernel.
 pub(crate) struct Kernel {
     /// Its image.
@@ -34,46 +48,51 @@ pub(crate) struct Module {
 /// # Errors
 /// When the series is not known or cannot be fetched.
 pub(crate) fn fetch(series: &str) -> Result<Kernel> {
-    let release = match series {
-        "6.1" => "bookworm",
-        "6.12" => "trixie",
-        _ => bail!("no kernel {series} in the lab; there are 6.1 and 6.12"),
+    let Some((name, suites)) = SERIES.iter().find(|(name, _)| *name == series) else {
+        bail!("no kernel {series} in the lab; there are {}", self::series().join(", "));
     };
-    let entry = format!("kernel-{series}-1");
     let root = packages::fetch(&Wanted {
-        entry: &entry,
-        release,
-        packages: Packages::Behind { meta: "linux-image-cloud-amd64", prefix: "linux-image-" },
+        entry: &format!("kernel-{name}-1"),
+        suites,
+        packages: Packages::Kernel(name),
     })?;
-    Kernel::look(&root)
+    Kernel::look(&root).with_context(|| format!("kernel {name} in {}", root.display()))
 }
 
 impl Kernel {
     fn look(root: &Path) -> Result<Self> {
-        let image = fs::read_dir(root.join("boot"))?
-            .filter_map(Result::ok)
-            .map(|entry| entry.path())
-            .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-")))
-            .context("the package has no kernel image")?;
-        let name = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let release = name.trim_start_matches("vmlinuz-").to_owned();
-        let folder = ["lib/modules", "usr/lib/modules"].map(|part| root.join(part).join(&release));
-        let modules = folder.into_iter().find(|path| path.is_dir()).context("the package has no modules")?;
+        let folders = ["lib/modules", "usr/lib/modules"].map(|part| root.join(part));
+        let mut releases = folders.iter().flat_map(fs::read_dir).flatten().filter_map(Result::ok);
+        let modules = releases.next().context("the package has no modules")?.path();
+        let release = modules.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // Newer packages keep the image beside the modules.
+        let images = [root.join("boot").join(format!("vmlinuz-{release}")), modules.join("vmlinuz")];
+        let image =
+            images.into_iter().find(|path| path.is_file()).context("the package has no kernel image")?;
         Ok(Self { image, release, modules })
     }
 
     /// `names` and all that they depend on, each after what it needs. What is built in is not listed.
     ///
     /// # Errors
-    /// When a module cannot be read.
-    pub(crate) fn modules(&self, names: &[&str]) -> Result<Vec<Module>> {
+    /// When a module cannot be read, or this kernel has none of that name.
+    pub(crate) fn modules(&self, names: &[impl AsRef<str>]) -> Result<Vec<Module>> {
         let mut files = Vec::new();
         walk(&self.modules.join("kernel"), &mut files)?;
-        let (mut done, mut ordered) = (BTreeSet::new(), Vec::new());
+        let builtin = fs::read_to_string(self.modules.join("modules.builtin"))
+            .with_context(|| format!("{} lists no built-in modules", self.release))?;
+        let mut order = Order {
+            files: files.iter().filter_map(|path| Some((stem(path)?, path.as_path()))).collect(),
+            builtin: builtin.lines().filter_map(|line| stem(Path::new(line))).collect(),
+            seen: BTreeSet::new(),
+            ordered: Vec::new(),
+        };
         for name in names {
-            add(name, &files, &mut done, &mut ordered)?;
+            order
+                .add(&name.as_ref().replace('-', "_"), &|path| content(path))
+                .with_context(|| format!("cannot load {} into kernel {}", name.as_ref(), self.release))?;
         }
-        Ok(ordered)
+        Ok(order.ordered)
     }
 }
 
@@ -89,27 +108,43 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn add(name: &str, files: &[PathBuf], done: &mut BTreeSet<String>, ordered: &mut Vec<Module>) -> Result<()> {
-    if !done.insert(name.to_owned()) {
-        return Ok(());
-    }
-    let Some((path, compressed)) = files.iter().find_map(|path| {
-        let file = path.file_name()?.to_string_lossy().replace('-', "_");
-        let (stem, compressed) = match file.strip_suffix(".xz") {
-            Some(stem) => (stem.to_owned(), true),
-            None => (file, false),
-        };
-        (stem.strip_suffix(".ko") == Some(name)).then_some((path, compressed))
-    }) else {
-        return Ok(());
+/// A module's name as the kernel says it: `vhost_net` for `vhost-net.ko.xz`.
+fn stem(path: &Path) -> Option<String> {
+    let file = path.file_name()?.to_str()?;
+    let file = [".xz", ".zst"].iter().find_map(|end| file.strip_suffix(end)).unwrap_or(file);
+    Some(file.strip_suffix(".ko")?.replace('-', "_"))
+}
+
+fn content(path: &Path) -> Result<Vec<u8>> {
+    let program = match path.extension().and_then(|end| end.to_str()) {
+        Some("xz") => "xz",
+        Some("zst") => "zstd",
+        _ => return fs::read(path).with_context(|| format!("cannot read {}", path.display())),
     };
-    let content =
-        if compressed { command::bytes(Command::new("xz").arg("-dc").arg(path))? } else { fs::read(path)? };
-    for needed in depends(&content) {
-        add(&needed.replace('-', "_"), files, done, ordered)?;
+    command::bytes(Command::new(program).arg("-dc").arg(path))
+}
+
+/// The order in which modules are loaded.
+struct Order<'a> {
+    files: Vec<(String, &'a Path)>,
+    builtin: BTreeSet<String>,
+    seen: BTreeSet<String>,
+    ordered: Vec<Module>,
+}
+
+impl Order<'_> {
+    fn add(&mut self, name: &str, read: &dyn Fn(&Path) -> Result<Vec<u8>>) -> Result<()> {
+        if self.builtin.contains(name) || !self.seen.insert(name.to_owned()) {
+            return Ok(());
+        }
+        let file = self.files.iter().find(|(stem, _)| stem == name).map(|(_, path)| *path);
+        let content = read(file.with_context(|| format!("it has no module {name}"))?)?;
+        for needed in depends(&content) {
+            self.add(&needed.replace('-', "_"), read)?;
+        }
+        self.ordered.push(Module { name: format!("{name}.ko"), content });
+        Ok(())
     }
-    ordered.push(Module { name: format!("{name}.ko"), content });
-    Ok(())
 }
 
 /// What a module's `.modinfo` names in `depends=`.
@@ -124,12 +159,56 @@ fn depends(module: &[u8]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::depends;
+    use super::*;
+
+    #[test]
+    fn the_image_is_found_in_both_kinds_of_packages() {
+        for (modules, image) in [
+            ("lib/modules/6.1.0-56-cloud-amd64", "boot/vmlinuz-6.1.0-56-cloud-amd64"),
+            ("usr/lib/modules/7.2.13+deb14-cloud-amd64", "usr/lib/modules/7.2.13+deb14-cloud-amd64/vmlinuz"),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            fs::create_dir_all(root.path().join(modules)).unwrap();
+            assert!(Kernel::look(root.path()).is_err());
+            fs::create_dir_all(root.path().join(image).parent().unwrap()).unwrap();
+            fs::write(root.path().join(image), "").unwrap();
+            let kernel = Kernel::look(root.path()).unwrap();
+            assert_eq!(kernel.image, root.path().join(image));
+            assert!(modules.ends_with(&kernel.release));
+        }
+    }
 
     #[test]
     fn dependencies_are_read_from_modinfo() {
         assert_eq!(depends(b"x\0license=GPL\0depends=net_failover,virtio\0y"), ["net_failover", "virtio"]);
         assert!(depends(b"\0depends=\0").is_empty());
         assert!(depends(b"nothing").is_empty());
+    }
+
+    #[test]
+    fn a_module_comes_after_what_it_needs_and_once() {
+        let read = |path: &Path| {
+            let needs = match path.to_str().unwrap() {
+                "vhost-net.ko.xz" => "vhost,tap,virtio",
+                "vhost.ko" => "vhost-iotlb",
+                "tap.ko.zst" => "tun",
+                _ => "",
+            };
+            Ok(format!("\0depends={needs}\0").into_bytes())
+        };
+        let files = ["tap.ko.zst", "tun.ko", "vhost-net.ko.xz", "vhost.ko", "vhost_iotlb.ko", "README"];
+        let mut order = Order {
+            files: files.iter().filter_map(|file| Some((stem(Path::new(file))?, Path::new(file)))).collect(),
+            builtin: ["virtio".to_owned()].into(),
+            seen: BTreeSet::new(),
+            ordered: Vec::new(),
+        };
+        for name in ["tun", "vhost_net", "virtio"] {
+            order.add(name, &read).unwrap();
+        }
+        let names: Vec<_> = order.ordered.iter().map(|module| module.name.as_str()).collect();
+        assert_eq!(names, ["tun.ko", "vhost_iotlb.ko", "vhost.ko", "tap.ko", "vhost_net.ko"]);
+        let error = order.add("vhost_rdma", &read).unwrap_err();
+        assert_eq!(error.to_string(), "it has no module vhost_rdma");
     }
 }

@@ -1,10 +1,18 @@
 //! The lab: emulated machines with Debian's kernels, where vnet is compared with what the kernel itself counts.
 
+mod closure;
+mod guest;
 mod initramfs;
 mod kernel;
+mod machine;
 mod nic;
 mod packages;
+mod qemu;
+mod run;
+mod verdict;
 mod vm;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -25,24 +33,27 @@ enum Scene {
     ///
     /// Needs root for a tap in a network namespace of its own. QEMU and the kernel are fetched once.
     Nic {
-        /// Kernel series: 6.1 or 6.12
+        /// Kernel series
         #[arg(long, default_value = GATE_KERNEL)]
         kernel: String,
     },
+    /// Any program in a machine: its output here, its exit status is this command's
+    Run(Box<run::Args>),
 }
 
 /// Runs it.
 ///
 /// # Errors
 /// When what the lab shows is not so.
-pub(crate) fn run(args: &Args, verbose: bool) -> Result<()> {
+pub(crate) fn run(args: &Args, verbose: bool) -> Result<ExitCode> {
     match &args.scene {
         Scene::Nic { kernel } => {
             if let Some(why) = nic::run(kernel, verbose)? {
                 println!("skipped: {why}");
             }
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
+        Scene::Run(args) => run::run(args),
     }
 }
 

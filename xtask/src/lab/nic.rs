@@ -14,7 +14,8 @@ use vnet_driver::{
 use super::{
     initramfs::Initramfs,
     kernel::{self, Kernel},
-    vm::{MAC, Machine, Qemu, Vm},
+    qemu::Qemu,
+    vm::{MAC, Machine, Vm},
 };
 use crate::{build, command, paths, progress};
 

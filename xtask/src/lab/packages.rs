@@ -16,8 +16,8 @@ use crate::{command, paths, progress, setup::cache};
 pub(crate) struct Wanted<'a> {
     /// Name of the cache entry; changes when its content does.
     pub(crate) entry: &'a str,
-    /// Release whose archive, updates, security updates and backports are searched.
-    pub(crate) release: &'a str,
+    /// Suites that are searched, as `trixie`, `trixie-backports`, `trixie-security`.
+    pub(crate) suites: &'a [&'a str],
     /// Which packages.
     pub(crate) packages: Packages<'a>,
 }
@@ -26,13 +26,10 @@ pub(crate) struct Wanted<'a> {
 pub(crate) enum Packages<'a> {
     /// These (`NAME` or `NAME/SUITE`), and what they depend on and this machine does not have.
     WithDependencies(&'a [&'a str]),
-    /// The one package whose name begins with `prefix` that `meta` depends on: the newest kernel.
-    Behind {
-        /// The package without files.
-        meta: &'a str,
-        /// How the wanted one's name begins.
-        prefix: &'a str,
-    },
+    /// This one, without what it depends on.
+    Alone(&'a str),
+    /// The newest cloud kernel of a series, as `6.12`: its image and, where they are packages of their own, its modules.
+    Kernel(&'a str),
 }
 
 /// The folder with the unpacked packages.
@@ -42,8 +39,9 @@ pub(crate) enum Packages<'a> {
 pub(crate) fn fetch(wanted: &Wanted<'_>) -> Result<PathBuf> {
     cache::entry(wanted.entry, |folder| {
         let private = folder.join("apt");
-        let apt = Apt::new(&private, wanted.release)?;
-        progress::step(format!("fetch the package lists of Debian {}", wanted.release), || apt.update())?;
+        let apt = Apt::new(&private, wanted.suites)?;
+        let suites = wanted.suites.join(", ");
+        progress::step(format!("fetch the package lists of Debian {suites}"), || apt.update())?;
         let archives = match wanted.packages {
             Packages::WithDependencies(names) => {
                 let mut arguments = vec!["--yes", "--no-install-recommends", "--download-only", "install"];
@@ -51,9 +49,15 @@ pub(crate) fn fetch(wanted: &Wanted<'_>) -> Result<PathBuf> {
                 progress::step(format!("fetch {}", names.join(" ")), || apt.get(&arguments))?;
                 private.join("cache/archives")
             }
-            Packages::Behind { meta, prefix } => {
-                let name = apt.behind(meta, prefix)?;
-                progress::step(format!("fetch {name}"), || apt.get(&["download", &name]))?;
+            Packages::Alone(name) => {
+                progress::step(format!("fetch {name}"), || apt.get(&["download", name]))?;
+                private.clone()
+            }
+            Packages::Kernel(series) => {
+                let names = apt.kernel(series)?;
+                let mut arguments = vec!["download"];
+                arguments.extend(names.iter().map(String::as_str));
+                progress::step(format!("fetch {}", names.join(" ")), || apt.get(&arguments))?;
                 private.clone()
             }
         };
@@ -73,14 +77,14 @@ pub(crate) fn fetch(wanted: &Wanted<'_>) -> Result<PathBuf> {
 struct Apt<'a>(&'a Path);
 
 impl<'a> Apt<'a> {
-    fn new(folder: &'a Path, release: &str) -> Result<Self> {
+    fn new(folder: &'a Path, suites: &[&str]) -> Result<Self> {
         for program in ["apt-get", "dpkg-deb"] {
             paths::on_path(program).with_context(|| format!("this machine has no {program}"))?;
         }
         for part in ["state/lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(folder.join(part))?;
         }
-        fs::write(folder.join("sources.list"), sources(&mirrors()?, release)?)?;
+        fs::write(folder.join("sources.list"), sources(&mirrors()?, suites)?)?;
         let here = folder.display();
         let text = format!(
             "#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n\
@@ -110,12 +114,32 @@ impl<'a> Apt<'a> {
         command::text(self.command("apt-get").args(arguments)).map(drop)
     }
 
-    fn behind(&self, meta: &str, prefix: &str) -> Result<String> {
-        let text = command::text(self.command("apt-cache").args(["depends", meta]))?;
-        let names = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
-        let name = names.map(str::trim).find(|name| name.starts_with(prefix));
-        name.map(str::to_owned).with_context(|| format!("{meta} depends on no {prefix}…"))
+    /// The newest kernel's package, and those parts of it that newer releases ship apart.
+    fn kernel(&self, series: &str) -> Result<Vec<String>> {
+        let names = self.cache(&["pkgnames", &format!("linux-image-{series}.")])?;
+        let image = newest(names.lines()).with_context(|| {
+            format!("the archive has no kernel {series} for the cloud (any more?); one that is cached stays usable")
+        })?;
+        let depends = self.cache(&["depends", image])?;
+        let parts = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: ").map(str::trim));
+        let parts = parts.filter(|name| {
+            ["linux-base-", "linux-binary-", "linux-modules-"].iter().any(|p| name.starts_with(p))
+        });
+        Ok([image].into_iter().chain(parts).map(str::to_owned).collect())
     }
+
+    fn cache(&self, arguments: &[&str]) -> Result<String> {
+        command::text(self.command("apt-cache").args(arguments))
+    }
+}
+
+/// The newest signed image for the cloud among names of packages.
+fn newest<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // `linux-image-6.1.0-0.deb11.52-cloud-amd64`, `linux-image-7.2.12+deb13-cloud-amd64`: their numbers tell the age.
+    let age = |name: &&str| -> Vec<u64> {
+        name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
+    };
+    names.filter(|name| name.ends_with("-cloud-amd64")).max_by_key(age)
 }
 
 /// Debian's archives as this machine reaches them: address and key of the main one and of the security one.
@@ -150,14 +174,10 @@ impl Mirrors {
     }
 }
 
-fn sources(mirrors: &Mirrors, release: &str) -> Result<String> {
+fn sources(mirrors: &Mirrors, suites: &[&str]) -> Result<String> {
     let mut text = String::new();
-    for (mirror, suite) in [
-        (&mirrors.main, release.to_owned()),
-        (&mirrors.main, format!("{release}-updates")),
-        (&mirrors.main, format!("{release}-backports")),
-        (&mirrors.security, format!("{release}-security")),
-    ] {
+    for suite in suites {
+        let mirror = if suite.ends_with("-security") { &mirrors.security } else { &mirrors.main };
         writeln!(text, "deb [signed-by={}] {mirror} {suite} main", mirrors.key)?;
     }
     Ok(text)
@@ -177,12 +197,23 @@ mod tests {
             let mirrors = Mirrors::parse(text).unwrap();
             assert_eq!(mirrors.main, "http://mirror.example/debian");
             assert_eq!(mirrors.security, "http://mirror.example/debian-security");
-            let sources = sources(&mirrors, "bookworm").unwrap();
-            assert!(
-                sources.contains("] http://mirror.example/debian bookworm-backports main\n"),
-                "{sources}"
-            );
+            let sources = sources(&mirrors, &["sid", "bookworm-security"]).unwrap();
+            assert!(sources.contains("] http://mirror.example/debian sid main\n"), "{sources}");
+            assert!(sources.contains("/debian-security bookworm-security main\n"), "{sources}");
         }
         assert!(Mirrors::parse("deb http://mirror.example/ubuntu jammy main\n").is_none());
+    }
+
+    #[test]
+    fn the_newest_kernel_is_found_by_its_numbers() {
+        let names = [
+            "linux-image-7.2.9+deb13-cloud-amd64",
+            "linux-image-7.2.12+deb13-cloud-amd64",
+            "linux-image-7.2.13+deb13-rt-amd64",
+            "linux-image-7.2.13+deb13-cloud-amd64-dbg",
+            "linux-image-7.2.13+deb13-cloud-amd64-unsigned",
+        ];
+        assert_eq!(newest(names.into_iter()), Some(names[1]));
+        assert_eq!(newest(["linux-image-cloud-amd64-dbg"].into_iter()), None);
     }
 }

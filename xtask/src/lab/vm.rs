@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Stdio},
     sync::mpsc::{self, Receiver},
     thread,
     time::Duration,
@@ -13,46 +13,13 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use vnet_driver::netns::Netns;
 
-use super::packages::{self, Packages, Wanted};
+use super::qemu::Qemu;
 
 /// Address of a machine's NIC; QEMU passes on only what is for it.
 pub(crate) const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 
 /// How long the machine may be silent.
 const PATIENCE: Duration = Duration::from_mins(3);
-
-/// QEMU, unpacked in the cache.
-pub(crate) struct Qemu(PathBuf);
-
-impl Qemu {
-    /// Brings QEMU 10: 7.2 can oops a kernel that patches its own code.
-    ///
-    /// # Errors
-    /// When it cannot be fetched.
-    pub(crate) fn fetch() -> Result<Self> {
-        packages::fetch(&Wanted {
-            entry: "qemu-10-1",
-            release: "bookworm",
-            packages: Packages::WithDependencies(&[
-                "qemu-system-x86/bookworm-backports",
-                "qemu-system-common/bookworm-backports",
-                "qemu-system-data/bookworm-backports",
-                "seabios/bookworm-backports",
-            ]),
-        })
-        .map(Self)
-    }
-
-    fn command(&self) -> Result<Command> {
-        let mut command = Command::new(self.0.join("usr/bin/qemu-system-x86_64"));
-        let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|part| self.0.join(part));
-        command.env("LD_LIBRARY_PATH", std::env::join_paths(libraries)?);
-        for data in ["usr/share/qemu", "usr/share/seabios"] {
-            command.arg("-L").arg(self.0.join(data));
-        }
-        Ok(command)
-    }
-}
 
 /// What a machine is made of.
 pub(crate) struct Machine<'a> {
@@ -85,8 +52,7 @@ impl Vm {
     /// When QEMU cannot be started.
     pub(crate) fn boot(qemu: &Qemu, machine: &Machine<'_>, netns: &Netns) -> Result<Self> {
         let mut command = qemu.command()?;
-        command.args(["-accel", "tcg", "-cpu", "max", "-m", "1024", "-smp"]).arg(machine.cpus.to_string());
-        command.args(["-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"]);
+        command.args(["-m", "1024", "-smp"]).arg(machine.cpus.to_string());
         command.arg("-serial").arg(format!("file:{}", machine.console.display()));
         command.args(["-serial", "stdio"]);
         command.arg("-kernel").arg(machine.kernel).arg("-initrd").arg(machine.initramfs);
