@@ -8,6 +8,7 @@ mod command;
 mod ebpf;
 mod gate;
 mod lab;
+mod libtest;
 mod paths;
 mod progress;
 mod run;

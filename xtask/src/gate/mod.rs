@@ -11,6 +11,7 @@ use anyhow::{Error, Result, bail};
 
 use self::report::Report;
 use crate::ebpf::{self, object};
+use crate::progress::{self, Style};
 use crate::setup::{self, Probes};
 use crate::{command, lab, paths, tidy};
 
@@ -53,10 +54,10 @@ pub(crate) fn run(verbose: bool) -> Result<()> {
         Some(object) => {
             report.step("program", || program(&object));
             tests(&mut report, &object);
-            match lab::gate(verbose) {
-                Ok(Some(why)) => report.skip(format!("a machine with a virtio NIC: {why}")),
-                done => drop(report.note("a machine with a virtio NIC", done)),
-            }
+            lab::gate(verbose, |name, done| match done {
+                Ok(outcome) => report.tests(name, outcome),
+                Err(error) => drop(report.note::<()>(name, Err(error))),
+            });
         }
         None => report.skip("program and tests: there are no probes"),
     }
@@ -97,7 +98,11 @@ fn tests(report: &mut Report, object: &Path) {
     let started = Instant::now();
     let outcome = suite::run(&mut cargo, report.verbose());
     match outcome {
-        Ok(outcome) => report.tests(outcome, started.elapsed()),
+        Ok(outcome) => {
+            let word = if outcome.failed == 0 { ("ok", Style::Green) } else { ("failed", Style::Red) };
+            progress::line("tests", word, started.elapsed());
+            report.tests("tests", outcome);
+        }
         Err(error) => {
             report.failed("tests", &Error::context(error, "the tests cannot be run"), started.elapsed());
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result};
 
-use super::suite::Outcome;
+use crate::libtest::Outcome;
 use crate::progress::{Style, coloured, line, paint};
 
 /// The counts so far.
@@ -14,8 +14,9 @@ pub(super) struct Report {
     verbose: bool,
     started: Instant,
     passed: u64,
+    /// Names of what failed: steps, and runs of tests.
     failed: Vec<String>,
-    failed_tests: u64,
+    failures: u64,
     ignored: u64,
     skipped: Vec<String>,
 }
@@ -27,7 +28,7 @@ impl Report {
             started: Instant::now(),
             passed: 0,
             failed: Vec::new(),
-            failed_tests: 0,
+            failures: 0,
             ignored: 0,
             skipped: Vec::new(),
         }
@@ -66,6 +67,7 @@ impl Report {
     fn note_failure(&mut self, name: &str, error: &Error) {
         eprintln!("{error:#}\n");
         self.failed.push(name.to_owned());
+        self.failures += 1;
     }
 
     /// Notes what was not done, and why.
@@ -73,18 +75,16 @@ impl Report {
         self.skipped.push(format!("skipped: {what}"));
     }
 
-    /// Notes what became of the tests.
-    pub(super) fn tests(&mut self, outcome: Outcome, took: Duration) {
-        let good = outcome.failed == 0;
-        line("tests", if good { ("ok", Style::Green) } else { ("failed", Style::Red) }, took);
-        if !good {
-            self.failed.push("tests".to_owned());
+    /// Notes what became of a run of tests, which tells its own line.
+    pub(super) fn tests(&mut self, name: &str, outcome: Outcome) {
+        if outcome.failed > 0 {
+            self.failed.push(name.to_owned());
             if !self.verbose {
                 println!("{}", outcome.output);
             }
         }
         self.passed += outcome.passed;
-        self.failed_tests += outcome.failed;
+        self.failures += outcome.failed;
         self.ignored += outcome.ignored;
         self.skipped.extend(outcome.skipped);
     }
@@ -109,12 +109,10 @@ impl Report {
         self.failed.is_empty()
     }
 
-    /// Steps and tests together; the step that runs the tests counts through them.
+    /// Steps and tests together.
     fn closing(&self) -> String {
-        let steps = self.failed.iter().filter(|name| *name != "tests").count() as u64;
-        let tests = if self.failed.len() as u64 > steps { self.failed_tests.max(1) } else { 0 };
         let skipped = self.skipped.len() as u64 + self.ignored;
-        format!("vnet: {} passed, {} failed, {skipped} skipped", self.passed, steps + tests)
+        format!("vnet: {} passed, {} failed, {skipped} skipped", self.passed, self.failures)
     }
 }
 
@@ -130,14 +128,8 @@ mod tests {
         report.step::<()>("b", || Err(anyhow!("broken on purpose by a test of the gate")));
         report.skip("c: no reason");
         assert_eq!(report.closing(), "vnet: 1 passed, 1 failed, 1 skipped");
-        let outcome = Outcome {
-            passed: 5,
-            failed: 2,
-            ignored: 1,
-            skipped: vec!["skipped: d".into()],
-            output: String::new(),
-        };
-        report.tests(outcome, Duration::ZERO);
+        let outcome = Outcome { passed: 5, failed: 2, ignored: 1, ..Outcome::skip("d") };
+        report.tests("tests", outcome);
         assert_eq!(report.closing(), "vnet: 6 passed, 3 failed, 3 skipped");
         assert!(!report.is_good());
     }

@@ -11,7 +11,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{initramfs::Initramfs, kernel::Kernel, qemu};
+use super::{
+    initramfs::Initramfs,
+    kernel::{Kernel, Module},
+    qemu,
+};
 use crate::paths;
 
 /// Where programs are put.
@@ -48,13 +52,10 @@ impl Guest {
         archive.file("/etc/group", b"root:x:0:\n")?;
         archive.file("/etc/hosts", b"127.0.0.1 localhost\n")?;
         let modules = kernel.modules(&self.modules)?;
-        let names: Vec<_> = modules.iter().map(|module| module.name.as_str()).collect();
         let mut load = String::new();
-        for module in &modules {
+        for (module, parameters) in with_parameters(&modules, &self.parameters)? {
             archive.file(&format!("/modules/{}", module.name), &module.content)?;
-        }
-        for (name, parameters) in load_order(&names, &self.parameters)? {
-            writeln!(load, "load {name}{parameters}")?;
+            writeln!(load, "load {}{parameters}", module.name)?;
         }
         for (from, to) in &self.files {
             files(&mut archive, from, to)?;
@@ -118,17 +119,22 @@ fn files(archive: &mut Initramfs, from: &Path, to: &str) -> Result<()> {
 }
 
 /// Each module with the parameters that are for it.
-fn load_order<'a>(modules: &[&'a str], parameters: &[(String, String)]) -> Result<Vec<(&'a str, String)>> {
-    let stem = |file: &str| file.trim_end_matches(".ko").to_owned();
-    for (module, parameter) in parameters {
-        let loaded = modules.iter().any(|file| stem(file) == module.replace('-', "_"));
-        ensure!(loaded, "{module}.{parameter}: that module is not loaded here");
+fn with_parameters<'a>(
+    modules: &'a [Module],
+    parameters: &[(String, String)],
+) -> Result<Vec<(&'a Module, String)>> {
+    let own = |module: &Module, of: &str| module.name.strip_suffix(".ko") == Some(&of.replace('-', "_"));
+    for (of, parameter) in parameters {
+        let module = modules.iter().find(|module| own(module, of));
+        let module = module.with_context(|| format!("{of}.{parameter}: that module is not loaded here"))?;
+        let name = parameter.split('=').next().unwrap_or_default();
+        ensure!(module.has_parameter(name), "{of} has no parameter {name} in this kernel");
     }
-    let own = |file: &str| {
-        let mine = parameters.iter().filter(|(module, _)| module.replace('-', "_") == stem(file));
+    let words = |module: &Module| {
+        let mine = parameters.iter().filter(|(of, _)| own(module, of));
         mine.fold(String::new(), |all, (_, parameter)| all + " " + &quote(parameter))
     };
-    Ok(modules.iter().map(|file| (*file, own(file))).collect())
+    Ok(modules.iter().map(|module| (module, words(module))).collect())
 }
 
 /// A word that a shell takes as it stands.
@@ -211,14 +217,18 @@ mod tests {
 
     #[test]
     fn parameters_go_to_their_module() {
-        let parameters = [("vhost-net".to_owned(), "experimental_zcopytx=1".to_owned())];
-        let lines = load_order(&["vhost.ko", "vhost_net.ko"], &parameters).unwrap();
-        assert_eq!(
-            lines,
-            [("vhost.ko", String::new()), ("vhost_net.ko", " 'experimental_zcopytx=1'".to_owned())]
-        );
-        let error = load_order(&["vhost.ko"], &parameters).unwrap_err();
-        assert!(error.to_string().contains("not loaded"), "{error}");
+        let modules = ["vhost.ko", "vhost_net.ko"].map(|name| Module {
+            name: name.to_owned(),
+            content: b"\0parmtype=experimental_zcopytx:int\0".to_vec(),
+        });
+        let parameters = |of: &str, parameter: &str| [(of.to_owned(), parameter.to_owned())];
+        let zero_copy = parameters("vhost-net", "experimental_zcopytx=1");
+        let lines: Vec<_> =
+            with_parameters(&modules, &zero_copy).unwrap().into_iter().map(|(_, p)| p).collect();
+        assert_eq!(lines, ["", " 'experimental_zcopytx=1'"]);
+        for (of, parameter) in [("tun", "experimental_zcopytx=1"), ("vhost", "zcopytx=1")] {
+            assert!(with_parameters(&modules, &parameters(of, parameter)).is_err());
+        }
     }
 
     #[test]

@@ -150,11 +150,22 @@ impl Order<'_> {
 /// What a module's `.modinfo` names in `depends=`.
 fn depends(module: &[u8]) -> Vec<String> {
     const KEY: &[u8] = b"\0depends=";
-    let Some(start) = module.windows(KEY.len()).position(|window| window == KEY) else { return Vec::new() };
+    let Some(start) = find(module, KEY) else { return Vec::new() };
     let rest = &module[start + KEY.len()..];
     let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
     let text = String::from_utf8_lossy(&rest[..end]).into_owned();
     text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+impl Module {
+    /// Whether its `.modinfo` knows a parameter of that name: the kernel itself only logs one that it does not know.
+    pub(crate) fn has_parameter(&self, name: &str) -> bool {
+        find(&self.content, format!("parmtype={name}:").as_bytes()).is_some()
+    }
 }
 
 #[cfg(test)]
@@ -183,6 +194,9 @@ mod tests {
         assert_eq!(depends(b"x\0license=GPL\0depends=net_failover,virtio\0y"), ["net_failover", "virtio"]);
         assert!(depends(b"\0depends=\0").is_empty());
         assert!(depends(b"nothing").is_empty());
+        let content = b"\0parmtype=experimental_zcopytx:int\0".to_vec();
+        let module = Module { name: "vhost_net.ko".to_owned(), content };
+        assert!(module.has_parameter("experimental_zcopytx") && !module.has_parameter("experimental"));
     }
 
     #[test]

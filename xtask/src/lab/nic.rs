@@ -1,6 +1,6 @@
 //! vnet inside a machine with a 4-pair virtio NIC, against the NIC's own driver.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use vnet_driver::{
@@ -13,7 +13,7 @@ use vnet_driver::{
 
 use super::{
     initramfs::Initramfs,
-    kernel::{self, Kernel},
+    kernel::Kernel,
     qemu::Qemu,
     vm::{MAC, Machine, Vm},
 };
@@ -31,32 +31,39 @@ const RING: u64 = 256;
 /// Packets and bytes, TX then RX.
 type Counts = [u64; 4];
 
-/// Boots kernel `series`, lets traffic flow, compares, and says the verdict; or why that cannot be done here.
+/// Boots a kernel, lets traffic flow, compares, and says the verdict; or why that cannot be done here.
 ///
 /// # Errors
 /// When a count differs by more than what can be in flight, or the machine fails.
-pub(crate) fn run(series: &str, verbose: bool) -> Result<Option<String>> {
+pub(crate) fn run(
+    qemu: &Qemu,
+    kernel: &Kernel,
+    modules: &[&str],
+    cpus: &str,
+    verbose: bool,
+) -> Result<Option<String>> {
     if let Some(why) = need::taps() {
         return Ok(Some(why));
     }
-    let (qemu, kernel) = match Qemu::fetch().and_then(|qemu| Ok((qemu, kernel::fetch(series)?))) {
-        Ok(both) => both,
-        Err(e) => return Ok(Some(format!("cannot have QEMU and a kernel: {e:#}"))),
-    };
     build::run(verbose)?;
     let mut cargo = Command::new(paths::cargo());
     cargo.current_dir(paths::root()).args(["build", "--package", "vnet-driver", "--bins"]);
     progress::step("build the guest's program", || command::run(&mut cargo, verbose))?;
     let folder = paths::target().join("lab");
     fs::create_dir_all(&folder)?;
-    let initramfs = folder.join(format!("nic-{series}.cpio"));
-    fs::write(&initramfs, content(&kernel)?)?;
-    let console = folder.join(format!("nic-{series}.console"));
-    let attempt = || {
-        progress::step(format!("run {} with 4 queue pairs", kernel.release), || {
-            drive(&qemu, &kernel, &initramfs, &console)
-        })
+    let initramfs = folder.join(format!("nic-{}.cpio", kernel.release));
+    fs::write(&initramfs, content(kernel, modules)?)?;
+    let console = folder.join(format!("nic-{}.console", kernel.release));
+    let machine = Machine {
+        kernel: &kernel.image,
+        initramfs: &initramfs,
+        cpus,
+        tap: TAP,
+        pairs: PAIRS,
+        console: &console,
     };
+    let attempt =
+        || progress::step(format!("run {} with 4 queue pairs", kernel.release), || drive(qemu, &machine));
     let rows = match attempt() {
         // Emulation is not perfect: a kernel that patches code which another CPU runs may die of it.
         Err(e) if ["int3", "Oops", "panic", "silent"].iter().any(|sign| format!("{e:#}").contains(sign)) => {
@@ -65,14 +72,14 @@ pub(crate) fn run(series: &str, verbose: bool) -> Result<Option<String>> {
         }
         other => other?,
     };
-    verdict(series, &kernel.release, &rows).map(|()| None)
+    verdict(&kernel.release, &rows).map(|()| None)
 }
 
-fn content(kernel: &Kernel) -> Result<Vec<u8>> {
+fn content(kernel: &Kernel, modules: &[&str]) -> Result<Vec<u8>> {
     let mut archive = Initramfs::default();
     archive.program(&paths::target().join("debug/vnet-guest"), "/init")?;
     archive.program(&paths::target().join("release/vnet"), "/bin/vnet")?;
-    let modules = kernel.modules(&["virtio_pci", "virtio_net", "af_packet"])?;
+    let modules = kernel.modules(modules)?;
     let order: Vec<_> = modules.iter().map(|module| module.name.as_str()).collect();
     archive.file("/modules/order", order.join("\n").as_bytes())?;
     for module in &modules {
@@ -88,10 +95,9 @@ struct Outcome {
     rows: Vec<(Counts, Counts)>,
 }
 
-fn drive(qemu: &Qemu, kernel: &Kernel, initramfs: &Path, console: &Path) -> Result<Outcome> {
+fn drive(qemu: &Qemu, machine: &Machine<'_>) -> Result<Outcome> {
     let netns = Netns::new()?;
-    let machine = Machine { kernel: &kernel.image, initramfs, cpus: 2, tap: TAP, pairs: PAIRS, console };
-    let mut vm = Vm::boot(qemu, &machine, &netns)?;
+    let mut vm = Vm::boot(qemu, machine, &netns)?;
     progress::note(format_args!("        vnet counts {}", vm.expect("ready")?));
     let links = Links::open(&netns)?;
     let tap = links.index(TAP)?;
@@ -135,7 +141,7 @@ fn parse(row: &str) -> Result<(Counts, Counts)> {
     Ok((numbers[1..5].try_into()?, numbers[5..].try_into()?))
 }
 
-fn verdict(series: &str, release: &str, outcome: &Outcome) -> Result<()> {
+fn verdict(release: &str, outcome: &Outcome) -> Result<()> {
     println!("virtio_net on {release}: vnet | {}, per queue", outcome.source);
     println!("queue  {:>27}  {:>27}  {:>27}  {:>27}", "TX packets", "TX bytes", "RX packets", "RX bytes");
     let mut sums = ([0; 4], [0; 4]);
@@ -159,7 +165,7 @@ fn verdict(series: &str, release: &str, outcome: &Outcome) -> Result<()> {
         sums.0[0].wrapping_sub(sums.1[0])
     );
     exact &= sums.0[0] == outcome.sent && sums.0[2] == outcome.injected;
-    ensure!(exact, "virtio_net on {series}: vnet and the driver differ");
+    ensure!(exact, "virtio_net on {release}: vnet and the driver differ");
     println!("ok: virtio_net on {release}: every queue equals its driver, and the sums what was sent");
     Ok(())
 }

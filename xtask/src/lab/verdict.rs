@@ -107,15 +107,19 @@ impl Progress {
 
 /// The lines of a console in which the kernel complains of itself.
 pub(crate) fn complaints(console: &str) -> Vec<String> {
-    const SIGNS: [&str; 5] = ["WARNING:", "BUG:", "Oops", "Kernel panic", "rcu: INFO:"];
-    let bad = |line: &&str| SIGNS.iter().any(|sign| line.contains(sign));
-    console.lines().filter(bad).map(|line| line.trim().to_owned()).collect()
+    console.lines().filter(|line| is_complaint(line)).map(|line| line.trim().to_owned()).collect()
 }
 
-/// The end of a console, as an error shows it.
+fn is_complaint(line: &str) -> bool {
+    ["WARNING:", "BUG:", "Oops", "Kernel panic", "rcu: INFO:"].iter().any(|sign| line.contains(sign))
+}
+
+/// The end of a console, as an error shows it: from the first complaint on, or the last lines.
 pub(crate) fn tail(console: &str) -> String {
     let lines: Vec<_> = console.lines().collect();
-    match &lines[lines.len().saturating_sub(TAIL)..] {
+    let last = lines.len().saturating_sub(TAIL);
+    let start = lines.iter().position(|line| is_complaint(line)).map_or(last, |at| at.min(last));
+    match &lines[start..] {
         [] => "\nits console is empty".to_owned(),
         lines => format!("\nits console ends with:\n{}", lines.join("\n")),
     }
@@ -171,6 +175,8 @@ mod tests {
             "line\n".repeat(60) + "first\nsecond\n" + &"line\n".repeat(38) + "[1.0] WARNING: CPU: 0\n";
         assert!(tail(&console).contains("second\n") && !tail(&console).contains("first"));
         assert_eq!(complaints(&console), ["[1.0] WARNING: CPU: 0"]);
+        let early = "WARNING: early\n".to_owned() + &console;
+        assert!(tail(&early).contains("WARNING: early\n") && tail(&early).contains("first"));
         assert_eq!(tail(""), "\nits console is empty");
     }
 }

@@ -27,8 +27,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) kernel: &'a Path,
     /// Initramfs, a file.
     pub(crate) initramfs: &'a Path,
-    /// CPUs.
-    pub(crate) cpus: u32,
+    /// CPUs, as QEMU's `-smp` takes them.
+    pub(crate) cpus: &'a str,
     /// Tap of the NIC, made in the machine's namespace.
     pub(crate) tap: &'a str,
     /// Queue pairs of the NIC.
@@ -52,7 +52,7 @@ impl Vm {
     /// When QEMU cannot be started.
     pub(crate) fn boot(qemu: &Qemu, machine: &Machine<'_>, netns: &Netns) -> Result<Self> {
         let mut command = qemu.command()?;
-        command.args(["-m", "1024", "-smp"]).arg(machine.cpus.to_string());
+        command.args(["-m", "1024", "-smp"]).arg(machine.cpus);
         command.arg("-serial").arg(format!("file:{}", machine.console.display()));
         command.args(["-serial", "stdio"]);
         command.arg("-kernel").arg(machine.kernel).arg("-initrd").arg(machine.initramfs);

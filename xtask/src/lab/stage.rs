@@ -1,0 +1,152 @@
+//! What the lab shows: one row of a table per stage, run on any kernel.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use super::{
+    guest::Guest,
+    kernel::{self, Kernel},
+    machine::{self, Machine},
+    nic,
+    qemu::{self, Qemu},
+    run::tell,
+    target,
+};
+use crate::{
+    libtest::{Listener, Outcome},
+    progress::{self, Style},
+};
+
+/// A stage of the lab.
+pub(crate) struct Stage {
+    /// How a user names it.
+    pub(crate) name: &'static str,
+    /// What it shows.
+    pub(crate) about: &'static str,
+    /// Kernels on which the gate runs it.
+    pub(crate) gate: &'static [&'static str],
+    /// Modules that the machine loads.
+    modules: &'static [&'static str],
+    /// Their parameters: module, `name=value`.
+    parameters: &'static [(&'static str, &'static str)],
+    /// CPUs of the machine, as QEMU's `-smp` takes them.
+    cpus: &'static str,
+    program: Program,
+}
+
+/// What runs in the machine.
+enum Program {
+    /// `vnet-guest` and vnet, against a NIC of the machine.
+    Nic,
+    /// An integration test: package, name, arguments for its harness.
+    Test(&'static str, &'static str, &'static [&'static str]),
+}
+
+/// All stages, in the order in which they run.
+pub(crate) const STAGES: &[Stage] = &[
+    Stage {
+        name: "nic",
+        about: "vnet in a machine with a virtio NIC of 4 pairs, against the counters of the NIC's driver",
+        gate: &["6.1"],
+        modules: &["virtio_pci", "virtio_net", "af_packet"],
+        parameters: &[],
+        cpus: "2",
+        program: Program::Nic,
+    },
+    Stage {
+        name: "live",
+        about: "vnet on taps against what was sent and received: the live tests, on another kernel",
+        gate: &[],
+        modules: &["tun", "veth", "macvtap"],
+        parameters: &[],
+        cpus: "2",
+        program: Program::Test("vnet-user", "live", &[]),
+    },
+];
+
+impl Stage {
+    /// Runs it on kernel `series`, `arguments` are for the harness of its test; says the result in a line of its own.
+    ///
+    /// # Errors
+    /// When what it shows is not so, or the machine fails. Tests that fail are in the outcome.
+    pub(crate) fn run(&self, series: &str, arguments: &[String], verbose: bool) -> Result<Outcome> {
+        let (qemu, kernel) = match have(series) {
+            Ok(both) => both,
+            Err(error) => return Ok(Outcome::skip(format!("{} on {series}: {error:#}", self.name))),
+        };
+        match self.program {
+            Program::Nic => match nic::run(&qemu, &kernel, self.modules, self.cpus, verbose)? {
+                Some(why) => Ok(Outcome::skip(format!("{} on {}: {why}", self.name, kernel.release))),
+                None => Ok(Outcome { passed: 1, ..Outcome::default() }),
+            },
+            Program::Test(package, test, own) => {
+                let own: Vec<_> =
+                    own.iter().map(ToString::to_string).chain(arguments.iter().cloned()).collect();
+                self.test(&qemu, &kernel, &target::build(package, test, verbose)?, &own, verbose)
+            }
+        }
+    }
+
+    fn test(
+        &self,
+        qemu: &Qemu,
+        kernel: &Kernel,
+        built: &target::Built,
+        arguments: &[String],
+        verbose: bool,
+    ) -> Result<Outcome> {
+        let started = Instant::now();
+        let mut command = vec![built.program.to_string_lossy().into_owned(), "--show-output".to_owned()];
+        command.extend_from_slice(arguments);
+        let own = |path: &std::path::PathBuf| (path.clone(), path.to_string_lossy().into_owned());
+        let guest = Guest {
+            modules: self.modules.iter().map(ToString::to_string).collect(),
+            parameters: self.parameters.iter().map(|(m, p)| ((*m).to_owned(), (*p).to_owned())).collect(),
+            environment: vec![("RUST_BACKTRACE".to_owned(), "1".to_owned())],
+            files: built.beside.iter().map(own).collect(),
+            command,
+            shell: false,
+        };
+        let machine =
+            Machine { cpus: self.cpus.to_owned(), limit: Duration::from_mins(20), ..Machine::default() };
+        progress::note(format_args!("        {} on {}", self.name, kernel.release));
+        let mut listener = Listener::new(verbose);
+        let verdict = machine::run(qemu, kernel, &machine, &guest, &mut |bytes| {
+            listener.hear(bytes);
+            Ok(())
+        })?;
+        tell(&verdict);
+        let outcome = listener.end(verdict.status == 0);
+        ensure!(
+            outcome.failed > 0 || outcome.groups > 0,
+            "{} on {}: the test ended well and told no result:\n{}",
+            self.name,
+            verdict.release,
+            outcome.output
+        );
+        let word = if outcome.failed == 0 { ("ok", Style::Green) } else { ("failed", Style::Red) };
+        progress::line(format_args!("{} on {}", self.name, verdict.release), word, started.elapsed());
+        Ok(outcome)
+    }
+}
+
+/// What every machine needs.
+fn have(series: &str) -> Result<(Qemu, Kernel)> {
+    let qemu = Qemu::fetch()?;
+    qemu::busybox()?;
+    Ok((qemu, kernel::fetch(series)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_names_each_stage_once_and_only_kernels_that_exist() {
+        for (row, stage) in STAGES.iter().enumerate() {
+            assert!(STAGES[..row].iter().all(|other| other.name != stage.name), "{} twice", stage.name);
+            assert!(stage.gate.iter().all(|series| kernel::series().contains(series)), "{}", stage.name);
+        }
+    }
+}

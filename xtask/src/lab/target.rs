@@ -1,0 +1,67 @@
+//! A test of this repository as a program: built by cargo, with the programs that it starts.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::{command, ebpf, paths, progress};
+
+/// A built test.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// Its program, with libtest's harness.
+    pub(crate) program: PathBuf,
+    /// The programs of its package: a test knows them by these very paths.
+    pub(crate) beside: Vec<PathBuf>,
+}
+
+/// Builds integration test `test` of `package`, with the probes inside.
+///
+/// # Errors
+/// When the probes or the test do not build.
+pub(crate) fn build(package: &str, test: &str, verbose: bool) -> Result<Built> {
+    let object = ebpf::object(&ebpf::Args::default(), verbose)?;
+    let mut cargo = Command::new(paths::cargo());
+    cargo.current_dir(paths::root()).env("VNET_BPF_OBJECT", object);
+    cargo.args(["test", "--locked", "--no-run", "--package", package, "--test", test]);
+    cargo.args(["--message-format", "json-render-diagnostics"]);
+    let said = progress::step(format!("build test {test}"), || command::text(&mut cargo))?;
+    artifacts(&said, test)
+}
+
+/// The programs that cargo's messages tell of.
+fn artifacts(said: &str, test: &str) -> Result<Built> {
+    let (mut program, mut beside) = (None, Vec::new());
+    for line in said.lines().filter(|line| line.starts_with('{')) {
+        let message: Value = serde_json::from_str(line).context("cannot read what cargo says")?;
+        let Some(path) = message["executable"].as_str() else { continue };
+        let is =
+            |kind: &str| message["target"]["kind"].as_array().is_some_and(|k| k.iter().any(|k| k == kind));
+        if is("test") && message["target"]["name"] == test {
+            program = Some(PathBuf::from(path));
+        } else if is("bin") {
+            beside.push(PathBuf::from(path));
+        }
+    }
+    Ok(Built { program: program.with_context(|| format!("cargo built no test {test}"))?, beside })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_in_messages_of_cargo() {
+        let said = r#"
+{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"vnet"},"executable":null}
+{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"vnet"},"executable":"/t/debug/vnet"}
+{"reason":"compiler-artifact","target":{"kind":["test"],"name":"vhost"},"executable":"/t/debug/deps/vhost-1"}
+{"reason":"build-finished","success":true}
+"#;
+        let built = artifacts(said, "vhost").unwrap();
+        assert_eq!(built.program, PathBuf::from("/t/debug/deps/vhost-1"));
+        assert_eq!(built.beside, [PathBuf::from("/t/debug/vnet")]);
+        assert!(artifacts(said, "live").unwrap_err().to_string().contains("no test live"));
+    }
+}
