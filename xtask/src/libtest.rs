@@ -32,8 +32,13 @@ impl Outcome {
             self.ignored += count(counts, "ignored");
             self.groups += 1;
         }
-        if line.starts_with("skipped:") {
-            self.skipped.push(line.to_owned());
+        // With --nocapture it comes after the test's name, on its line.
+        let said = line
+            .strip_prefix("test ")
+            .and_then(|rest| rest.split_once(" ... "))
+            .map_or(line, |(_, said)| said);
+        if said.starts_with("skipped:") {
+            self.skipped.push(said.to_owned());
         }
     }
 }
@@ -103,14 +108,15 @@ mod tests {
                     test a::b ... FAILED\n\
                     skipped: live tests: not root\n\
                     it was skipped: no\n\
+                    test a::c ... skipped: no bridge\nok\n\
                     test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
         for size in [1, 7, 1000] {
             let mut listener = Listener::new(false);
             text.as_bytes().chunks(size).for_each(|piece| listener.hear(piece));
             let outcome = listener.end(false);
             assert_eq!((outcome.passed, outcome.failed, outcome.ignored, outcome.groups), (15, 2, 1, 2));
-            assert_eq!(outcome.skipped, ["skipped: live tests: not root"]);
-            assert_eq!(outcome.output.lines().count(), 5);
+            assert_eq!(outcome.skipped, ["skipped: live tests: not root", "skipped: no bridge"]);
+            assert_eq!(outcome.output.lines().count(), 7);
         }
     }
 }

@@ -55,13 +55,22 @@ pub(crate) const STAGES: &[Stage] = &[
         program: Program::Nic,
     },
     Stage {
-        name: "live",
-        about: "vnet on taps against what was sent and received: the live tests, on another kernel",
-        gate: &[],
-        modules: &["tun", "veth", "macvtap"],
+        name: "driver",
+        about: "the driver that plays a guest, against the real vhost_net: golden counts, and the tap's own",
+        gate: &["6.1", "7.2"],
+        modules: &["tun", "vhost_net", "vhost_vsock", "bridge"],
         parameters: &[],
         cpus: "2",
-        program: Program::Test("vnet-user", "live", &[]),
+        program: Program::Test("vnet-driver", "vhost", &["--test-threads=1"]),
+    },
+    Stage {
+        name: "driver-zerocopy",
+        about: "the same with experimental_zcopytx=1",
+        gate: &["6.1", "7.2"],
+        modules: &["tun", "vhost_net", "vhost_vsock", "bridge"],
+        parameters: &[("vhost_net", "experimental_zcopytx=1")],
+        cpus: "2",
+        program: Program::Test("vnet-driver", "vhost", &["--test-threads=1"]),
     },
 ];
 

@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::{command, ebpf, paths, progress};
 
+/// The package whose build takes the probes.
+const PROGRAM: &str = "vnet-user";
+
 /// A built test.
 #[derive(Debug)]
 pub(crate) struct Built {
@@ -16,14 +19,16 @@ pub(crate) struct Built {
     pub(crate) beside: Vec<PathBuf>,
 }
 
-/// Builds integration test `test` of `package`, with the probes inside.
+/// Builds integration test `test` of `package`; what belongs to vnet itself with the probes inside.
 ///
 /// # Errors
 /// When the probes or the test do not build.
 pub(crate) fn build(package: &str, test: &str, verbose: bool) -> Result<Built> {
-    let object = ebpf::object(&ebpf::Args::default(), verbose)?;
     let mut cargo = Command::new(paths::cargo());
-    cargo.current_dir(paths::root()).env("VNET_BPF_OBJECT", object);
+    cargo.current_dir(paths::root());
+    if package == PROGRAM {
+        cargo.env("VNET_BPF_OBJECT", ebpf::object(&ebpf::Args::default(), verbose)?);
+    }
     cargo.args(["test", "--locked", "--no-run", "--package", package, "--test", test]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
     let said = progress::step(format!("build test {test}"), || command::text(&mut cargo))?;
