@@ -18,7 +18,7 @@ use super::{
     qemu::Qemu,
     verdict::{Fault, Phase, Progress, Verdict, complaints, tail},
 };
-use crate::progress;
+use crate::{paths, progress};
 
 /// How long a machine may take until its program starts; emulation on a busy machine is slow.
 const BOOT: Duration = Duration::from_mins(3);
@@ -115,7 +115,22 @@ fn command(
     let mut words = vec!["console=ttyS0", "loglevel=5", "ipv6.disable=1", "panic=-1", "oops=panic"];
     words.extend(machine.append.iter().map(String::as_str));
     command.arg("-append").arg(words.join(" ")).args(&machine.qemu);
-    Ok(command)
+    Ok(tied(&command))
+}
+
+/// The command, ended by the kernel when this program is killed: an orphaned machine would keep the CPUs busy.
+fn tied(command: &Command) -> Command {
+    let mut tied = match paths::on_path("setpriv") {
+        Some(setpriv) => {
+            let mut tied = Command::new(setpriv);
+            tied.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program());
+            tied
+        }
+        None => Command::new(command.get_program()),
+    };
+    tied.args(command.get_args());
+    tied.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    tied
 }
 
 enum Event {
