@@ -8,6 +8,7 @@
 pub mod bpf;
 pub mod ethtool;
 pub mod frame;
+pub mod ftrace;
 pub mod host;
 pub mod link;
 pub mod load;

@@ -18,7 +18,7 @@ pub fn bpf() -> Option<String> {
     taps().or_else(|| crate::bpf::Objects::now().err().map(|e| format!("needs bpf(2): {e}")))
 }
 
-/// Why tests with the kernel's vhost_net cannot run here, or `None`.
+/// Why tests with the kernel's `vhost_net` cannot run here, or `None`.
 pub fn vhost() -> Option<String> {
     bpf().or_else(|| {
         let opened = std::fs::OpenOptions::new().read(true).write(true).open("/dev/vhost-net");

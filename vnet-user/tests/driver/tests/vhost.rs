@@ -1,4 +1,4 @@
-//! The user-space vhost driver against the real vhost_net: golden counts, and its truth against the tap's own counters.
+//! The user-space vhost driver against the real `vhost_net`: golden counts, and its truth against the tap's own counters.
 
 use std::{
     collections::BTreeMap,
@@ -12,11 +12,12 @@ use proptest::{
 };
 use vnet_driver::{
     frame::Gso,
+    ftrace::{self, Functions},
     link::Links,
     need,
     netns::Netns,
     vhost::{
-        Config, Guest, Kick, Packet, Script, Side, Sink, Step, bridge,
+        Config, Guest, Kick, Packet, Script, Side, Sink, Step, UsedEvent, bridge,
         kernel::{Kernel, returns_refused},
         random,
         truth::{Pair, Truth},
@@ -101,13 +102,57 @@ fn golden_counts_of_tx() -> Result<()> {
     Ok(())
 }
 
+/// Calls of kernel functions while one pair goes through a script; and its truth.
+fn traced(config: Config, script: &Script) -> Result<(BTreeMap<String, u64>, Pair)> {
+    let guest = guest(config)?;
+    let functions = Functions::count(&[
+        "tun_sendmsg",
+        "tun_recvmsg",
+        "vhost_exceeds_weight",
+        "vhost_get_vq_desc",
+        "vhost_get_vq_desc_n",
+        "vhost_zerocopy_callback",
+        "vhost_zerocopy_complete",
+        "vhost_net_buf_peek",
+    ])?;
+    guest.run(script)?;
+    let truth = checked(&guest)?.pairs.remove(0);
+    Ok((functions.calls()?, truth))
+}
+
+/// Sum of the calls of functions that are one, under names of different times.
+fn sum(calls: &BTreeMap<String, u64>, names: [&str; 2]) -> u64 {
+    names.iter().filter_map(|name| calls.get(*name)).sum()
+}
+
 #[test]
-fn golden_counts_without_a_batch_at_the_tap() -> Result<()> {
+fn golden_counts_of_functions() -> Result<()> {
     need!(need::vhost());
-    let config = Config { send_buffer: Some(1 << 20), ..Config::default() };
-    let pair = one(config, &Script::new().transmit(0, Packet::new(100).times(200)))?;
-    println!("200 x 112 B, sndbuf 1 MiB: {} calls", pair.tx.ring.calls);
-    assert_eq!(pair.tx.ring.calls, if Kernel::look()?.zerocopy { 200 } else { 4 });
+    need!(ftrace::missing());
+    let kernel = Kernel::look()?;
+    let limited = Config { send_buffer: Some(1 << 20), ..Config::default() };
+    // Packets, length with vnet header, guest; then sendmsg in copy mode, and zero-copy completions in the other.
+    let cases = [
+        (200, 112, Config::default(), 4, 0),
+        (200, 112, limited, 200, 0),
+        (32, 255, Config::default(), 1, 0),
+        (32, 256, Config::default(), 1, 32),
+        (200, 1000, Config::default(), 4, 200),
+    ];
+    for (count, len, config, sendmsg, completions) in cases {
+        let script = Script::new().transmit(0, Packet::new(len - 12).times(count));
+        let (calls, pair) = traced(config, &script)?;
+        println!("{count} x {len} B: {calls:?}, {} calls", pair.tx.ring.calls);
+        let count = count as u64;
+        let expected = if kernel.zerocopy { (count, completions) } else { (sendmsg, 0) };
+        let completed = sum(&calls, ["vhost_zerocopy_callback", "vhost_zerocopy_complete"]);
+        assert_eq!((calls["tun_sendmsg"], completed), expected);
+        assert_eq!(calls["vhost_exceeds_weight"], count);
+        let taken = sum(&calls, ["vhost_get_vq_desc", "vhost_get_vq_desc_n"]);
+        // One that finds nothing ends each run; a completion may begin a run more.
+        assert!(taken == count + 1 || (completed > 0 && taken > count), "{taken} looks at the ring");
+        assert_eq!(pair.tx.ring.calls, if kernel.zerocopy { count } else { count.div_ceil(64) });
+    }
     Ok(())
 }
 
@@ -119,7 +164,7 @@ fn runts_come_back_and_nobody_counts_them() -> Result<()> {
         return Ok(());
     }
     let pair = one(Config::default(), &Script::new().transmit(0, Packet::new(10).times(20)))?;
-    assert_eq!((pair.tx.ring.used, pair.tx.accepted()), (20, (0, 0)));
+    assert_eq!((pair.tx.ring.used, pair.tx.accepted().packets()), (20, 0));
     Ok(())
 }
 
@@ -134,16 +179,67 @@ fn no_interrupt_is_obeyed() -> Result<()> {
 }
 
 #[test]
+fn a_used_event_is_obeyed() -> Result<()> {
+    need!(need::vhost());
+    let guest = guest(Config { event_idx: true, ..Config::default() })?;
+    // The first notification after a start is always a call; then the one for the entry that was asked for.
+    for (event, count, calls) in
+        [(UsedEvent::After(200), 200, 2), (UsedEvent::After(100), 100, 3), (UsedEvent::Never, 150, 3)]
+    {
+        let script = Script::new().on(0, Step::UsedEvent(Side::Tx, event));
+        guest.run(&script.transmit(0, Packet::new(100).times(count)))?;
+        let ring = checked(&guest)?.pairs[0].tx.ring;
+        assert_eq!(ring.calls, calls, "{event:?}: {ring:?}");
+    }
+    assert_eq!(checked(&guest)?.pairs[0].tx.ring.kicks, 3);
+    Ok(())
+}
+
+#[test]
+fn guests_leave_nothing_behind() -> Result<()> {
+    need!(need::vhost());
+    let files = || Ok::<_, std::io::Error>(std::fs::read_dir("/proc/self/fd")?.count());
+    let netns = Netns::new()?;
+    let before = files()?;
+    for round in 0..20 {
+        let guest = Guest::new(&netns, Config { pairs: 3, event_idx: true, ..Config::default() })?;
+        guest.run(&Script::new().transmit(2, Packet::new(100).times(5)))?;
+        let workers = checked(&guest)?.pairs.into_iter().flat_map(|pair| pair.workers);
+        let workers: Vec<_> = workers.map(|tid| format!("/proc/{tid}/comm")).collect();
+        assert_eq!(workers.len(), 3);
+        if round % 2 == 0 {
+            drop(guest);
+        } else {
+            guest.end_tap_first();
+        }
+        let alive =
+            |path: &String| std::fs::read_to_string(path).is_ok_and(|comm| comm.starts_with("vhost-"));
+        // One that is a thread of this process says that it is done a moment before it is gone.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while workers.iter().any(alive) {
+            ensure!(Instant::now() < deadline, "a worker outlives its device");
+            std::thread::yield_now();
+        }
+        assert_eq!(files()?, before);
+    }
+    Ok(())
+}
+
+#[test]
 fn golden_counts_of_rx() -> Result<()> {
     need!(need::vhost());
+    need!(ftrace::missing());
     // Buffers come last: the worker finds all packets at once.
     let script = Script::new()
         .on(0, Step::Inject(Packet::new(100).times(200)))
         .on(0, Step::PostRx(vec![1526; 300]))
         .on(0, Step::Kick(Side::Rx, Kick::Wanted))
         .on(0, Step::Wait(Side::Rx));
-    let pair = one(Config::default(), &script)?;
-    println!("RX 200 x 100 B: {} calls, {} kicks", pair.rx.ring.calls, pair.rx.ring.kicks);
+    let (calls, pair) = traced(Config::default(), &script)?;
+    println!("RX 200 x 100 B: {calls:?}, {} calls", pair.rx.ring.calls);
+    assert_eq!((calls["tun_recvmsg"], calls["vhost_exceeds_weight"]), (200, 200));
+    // One that finds nothing ends the run; before there were buffers, some runs had ended early.
+    assert!(calls.get("vhost_net_buf_peek").is_none_or(|peeks| *peeks > 200));
     assert_eq!((pair.rx.ring.calls, pair.rx.ring.used), (4, 200));
     Ok(())
 }

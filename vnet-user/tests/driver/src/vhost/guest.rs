@@ -22,7 +22,7 @@ use crate::{
     link::Links,
     netns::Netns,
     tap::{self, Tap},
-    truth::Queue,
+    truth::{Ledger, Queue},
 };
 
 /// Room for what guests send; untouched it costs nothing.
@@ -76,7 +76,7 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Makes the tap in `netns` and one vhost_net device per queue, all running, with empty rings.
+    /// Makes the tap in `netns` and one `vhost_net` device per queue, all running, with empty rings.
     pub fn new(netns: &Netns, config: Config) -> Result<Self> {
         let tap = Tap::new(
             netns,
@@ -158,6 +158,16 @@ impl Guest {
             .map(|index| self.pair(index)?.truth(&self.host))
             .collect::<Result<_>>()?;
         Ok(Truth { pairs, received: self.receiver.as_ref().map_or(0, Receiver::packets) })
+    }
+
+    /// Adds the truth so far to `ledger`, as the tap counts it: without runts. Once, for a guest that is done.
+    pub fn enter(&self, ledger: &mut Ledger) -> Result<()> {
+        for (index, pair) in (0..).zip(self.truth()?.pairs) {
+            let counts = pair.counts();
+            ledger.tx(self.key(index), counts.tx);
+            ledger.rx(self.key(index), counts.rx);
+        }
+        Ok(())
     }
 
     /// Its tap.

@@ -1,4 +1,4 @@
-//! What of this kernel's vhost_net changes counts: measured, since stable patch levels differ inside one version.
+//! What of this kernel's `vhost_net` changes counts: measured, since stable patch levels differ inside one version.
 
 use std::{fs, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::netns::Netns;
 pub struct Kernel {
     /// `uname -r`.
     pub release: String,
-    /// `experimental_zcopytx` of vhost_net: whether TX may go without a copy.
+    /// `experimental_zcopytx` of `vhost_net`: whether TX may go without a copy.
     pub zerocopy: bool,
     /// Parameters of `vhost_add_used_and_signal_n`: 4, and 5 since used entries of large packets are batched too (6.18).
     /// `None` without module BTF.

@@ -117,6 +117,7 @@ impl Memory {
         u32::from_le_bytes(bytes)
     }
 
+    #[expect(clippy::cast_ptr_alignment, reason = "asserted right after")]
     fn atomic(&self, at: u64) -> &AtomicU16 {
         let pointer = self.pointer(at, 2).cast::<AtomicU16>();
         assert!(pointer.is_aligned(), "offset {at} is not aligned");

@@ -1,4 +1,4 @@
-//! A guest without a guest: drives the kernel's vhost_net from user space and owns both rings of every queue pair.
+//! A guest without a guest: drives the kernel's `vhost_net` from user space and owns both rings of every queue pair.
 //!
 //! One open `/dev/vhost-net` per pair, memory of this process as the guest's RAM, eventfds for kicks and calls, and a queue
 //! of a real tap behind it. The kernel's side is as with any monitor; the guest's side is this crate's, so it knows every
@@ -74,6 +74,7 @@ pub enum Sink {
 
 /// How a guest is made.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "most are bits that are independent on the device too")]
 pub struct Config {
     /// Name of its tap.
     pub name: String,

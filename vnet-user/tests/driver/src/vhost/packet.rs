@@ -78,12 +78,15 @@ impl Packet {
     }
 }
 
+/// What packets that begin alike have in common: the GSO they are of, if they are, and their destination.
+type Key = (Option<(u32, Gso, u16)>, u8);
+
 /// The packets that a guest sends, laid out once each: the device only reads them.
 #[derive(Debug)]
 pub(super) struct Templates {
     memory: Arc<Memory>,
     header: u32,
-    known: Mutex<HashMap<(Option<(u32, Gso, u16)>, u8), u64>>,
+    known: Mutex<HashMap<Key, u64>>,
 }
 
 impl Templates {

@@ -1,4 +1,4 @@
-//! A queue pair: one vhost_net device, its rings, and the steps of scripts for it.
+//! A queue pair: one `vhost_net` device, its rings, and the steps of scripts for it.
 
 use std::{
     collections::{BTreeSet, HashMap},

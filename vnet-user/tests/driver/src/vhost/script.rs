@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::packet::Packet;
 
-/// Direction, as the guest sees it; its value is the vring's index in a vhost_net device.
+/// Direction, as the guest sees it; its value is the vring's index in a `vhost_net` device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
     /// To the guest.

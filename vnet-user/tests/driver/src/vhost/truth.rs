@@ -2,10 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use crate::truth::{Counts, Flow};
+use crate::{
+    frame,
+    truth::{Counts, Flow},
+};
 
 /// Packets shorter than this, vnet header included, are copied whatever the mode (`VHOST_GOODCOPY_LEN`).
 pub const GOODCOPY: u32 = 256;
+
+/// Longest packet, vnet header included, that is copied into a batch (`vhost_net_build_xdp`, pages of 4 KiB).
+pub const BATCH: u32 = 3648;
+
+/// The same with an XDP program on the tap.
+pub const BATCH_XDP: u32 = 3392;
 
 /// What a ring of either direction has seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,9 +84,33 @@ impl Tx {
         self.up_to(GOODCOPY - 1).0
     }
 
-    /// What the tap counts as received.
-    pub fn accepted(&self) -> (u64, u64) {
-        (self.flow.packets() - self.runts.packets(), self.flow.bytes() - self.runts.bytes())
+    /// How they were copied in copy mode, when that did not change meanwhile: packets of at most `batch` bytes, vnet header
+    /// included, in batches ([`BATCH`], [`BATCH_XDP`]; 0 with a limited send buffer), the others singly.
+    pub fn copies(&self, batch: u32) -> Copies {
+        let ((packets, bytes), whole) = (self.up_to(batch), self.bytes_with_header());
+        let short: u64 = self
+            .runts
+            .lengths
+            .iter()
+            .filter(|(len, _)| **len + self.header > batch)
+            .map(|(len, n)| u64::from(*len) * n)
+            .sum();
+        let single = self.flow.packets() - packets;
+        let padding = u64::from(self.header) - frame::HEADER as u64;
+        Copies {
+            batched: packets,
+            batched_bytes: bytes,
+            single,
+            single_bytes: whole - bytes - padding * single - short,
+        }
+    }
+
+    /// What the tap takes and counts: all but runts.
+    pub fn accepted(&self) -> Flow {
+        let mut flow = self.flow.clone();
+        flow.lengths.retain(|len, _| !self.runts.lengths.contains_key(len));
+        flow.segments -= self.runts.segments;
+        flow
     }
 }
 
@@ -86,6 +119,19 @@ impl Rx {
     pub fn bytes_with_header(&self) -> u64 {
         self.flow.bytes() + u64::from(self.header) * self.flow.packets()
     }
+}
+
+/// How packets of TX were copied in copy mode; see [`Tx::copies`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copies {
+    /// Packets that vhost copied into a buffer of a batch.
+    pub batched: u64,
+    /// Bytes of that: frames and their vnet headers.
+    pub batched_bytes: u64,
+    /// Packets that the tap copied one by one.
+    pub single: u64,
+    /// Bytes of that: frames and the 10 bytes of each vnet header that the tap reads; of a runt the latter only.
+    pub single_bytes: u64,
 }
 
 /// A queue pair.
@@ -108,23 +154,46 @@ pub struct Truth {
     pub received: u64,
 }
 
-impl Truth {
-    /// Both directions of the whole device, runts left out: what its own counters must say.
-    pub fn device(&self) -> Counts {
-        let mut counts = Counts::default();
-        for pair in &self.pairs {
-            let mut accepted = pair.tx.flow.clone();
-            for (len, packets) in &pair.tx.runts.lengths {
-                if let Some(left) = accepted.lengths.get_mut(len) {
-                    *left -= packets;
-                }
-            }
-            accepted.lengths.retain(|_, packets| *packets > 0);
-            accepted.segments -= pair.tx.runts.segments;
-            counts.tx += accepted;
-            counts.rx += pair.rx.flow.clone();
-            counts.rx.add_drops("FULL_RING", pair.rx.dropped);
-        }
+impl Pair {
+    /// Both directions, runts left out: what the tap's own counters must say.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts { tx: self.tx.accepted(), rx: self.rx.flow.clone() };
+        counts.rx.add_drops("FULL_RING", self.rx.dropped);
         counts
+    }
+}
+
+impl Truth {
+    /// The sum of all pairs.
+    pub fn device(&self) -> Counts {
+        let mut sum = Counts::default();
+        for counts in self.pairs.iter().map(Pair::counts) {
+            sum.tx += counts.tx;
+            sum.rx += counts.rx;
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_follow_from_lengths() {
+        let mut tx = Tx { header: 12, ..Tx::default() };
+        for (len, packets) in [(10, 2), (243, 3), (244, 5), (3636, 7), (3637, 11)] {
+            tx.flow.add(len, 1, packets);
+        }
+        tx.runts.add(10, 1, 2);
+        assert_eq!(tx.short(), 5);
+        let all = 2 * 10 + 3 * 243 + 5 * 244 + 7 * 3636 + 11 * 3637;
+        let copies = tx.copies(BATCH);
+        assert_eq!((copies.batched, copies.single), (17, 11));
+        assert_eq!((copies.batched_bytes, copies.single_bytes), (all - 11 * 3637 + 17 * 12, 11 * 3647));
+        let copies = tx.copies(0);
+        assert_eq!((copies.batched, copies.batched_bytes, copies.single), (0, 0, 28));
+        assert_eq!(copies.single_bytes, all - 20 + 28 * 10, "of the runts the tap reads the header only");
+        assert_eq!((tx.accepted().packets(), tx.accepted().bytes()), (26, all - 20));
     }
 }
