@@ -11,6 +11,7 @@ use proptest::{
     test_runner::{RngAlgorithm, TestCaseError, TestRng, TestRunner},
 };
 use vnet_driver::{
+    bpf::{Program, XdpAction},
     frame::Gso,
     ftrace::{self, Functions},
     link::Links,
@@ -20,7 +21,7 @@ use vnet_driver::{
         Config, Guest, Kick, Packet, Script, Side, Sink, Step, UsedEvent, bridge,
         kernel::{Kernel, returns_refused},
         random,
-        truth::{Pair, Truth},
+        truth::{BATCH_XDP, Pair, Truth},
     },
 };
 
@@ -123,6 +124,23 @@ fn traced(config: Config, script: &Script) -> Result<(BTreeMap<String, u64>, Pai
 /// Sum of the calls of functions that are one, under names of different times.
 fn sum(calls: &BTreeMap<String, u64>, names: [&str; 2]) -> u64 {
     names.iter().filter_map(|name| calls.get(*name)).sum()
+}
+
+#[test]
+fn golden_counts_with_xdp_on_the_tap() -> Result<()> {
+    need!(need::vhost());
+    let kernel = Kernel::look()?;
+    for (len, batched) in [(BATCH_XDP, true), (BATCH_XDP + 1, false)] {
+        let guest = guest(Config::default())?;
+        let program = Program::xdp(XdpAction::Pass)?;
+        Links::open(&guest.tap().netns)?.set_xdp(guest.tap().ifindex, Some(&program))?;
+        guest.run(&Script::new().transmit(0, Packet::new(len - 12).times(20)))?;
+        let calls = checked(&guest)?.pairs[0].tx.ring.calls;
+        println!("20 x {len} B with XDP: {calls} calls");
+        let once = !kernel.zerocopy && (batched || kernel.batches_large());
+        assert_eq!(calls, if once { 1 } else { 20 });
+    }
+    Ok(())
 }
 
 #[test]

@@ -32,10 +32,15 @@
 //! - With [`Sink::Receiver`] and zero-copy a chain comes back when the receiver has read the packet.
 //!
 //! # Copies
-//! In copy mode (`experimental_zcopytx=0`) the ledger follows from lengths: with a limited send buffer every packet is
-//! copied singly; else packets whose length with the vnet header is at most 3648 bytes (3392 with an XDP program on the
-//! tap, pages of 4 KiB) are batched, see [`truth::Tx::up_to`]. In zero-copy mode [`truth::Tx::short`] of them are copied
-//! for their length; of the rest it depends on what the host does with them.
+//! In copy mode (`experimental_zcopytx=0`) the ledger follows from lengths, see [`truth::Tx::copies`]: with a limited send
+//! buffer every packet is copied singly; else packets of at most [`truth::BATCH`] bytes, vnet header included, are batched.
+//! In zero-copy mode [`truth::Tx::short`] of them are copied for their length; of the rest it depends on what the host
+//! does with them. [`crate::ftrace`] counts what the kernel's functions did, as a second witness.
+//!
+//! # Where it runs
+//! Where `/dev/vhost-net` is and BPF may steer a tap; in the lab, say, with `cargo xtask lab run --kernel 6.1 --modules
+//! tun,vhost_net,bridge -- PROGRAM` (`--set vhost_net.experimental_zcopytx=1` for zero-copy). [`crate::need::vhost`] tells
+//! why not, elsewhere. A guest is this process: its memory, its files, its threads as workers from Linux 6.4 on.
 
 mod device;
 mod guest;

@@ -55,6 +55,8 @@ impl Queue {
     /// Gives the ring and the eventfds to the device.
     pub(super) fn set_up(&self, device: &Device, memory: &Memory, log: bool) -> io::Result<()> {
         let index = self.side as u32;
+        // As monitors do: a kick that is left over from the device before would wake this one's worker.
+        drain(&self.kick)?;
         device.set_ring(index, memory, &self.ring.layout(), log)?;
         device.set_base(index, 0)?;
         for (event, fd) in [(Event::Call, &self.call), (Event::Error, &self.error), (Event::Kick, &self.kick)]
