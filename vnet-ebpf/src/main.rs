@@ -80,6 +80,13 @@ fn vhost_close(ctx: FEntryContext) -> i32 {
     0
 }
 
+/// A virtqueue of a vhost device is about to be served.
+#[fentry(function = "vhost_vq_init_access")]
+fn backend(ctx: FEntryContext) -> i32 {
+    probes::vhost::pair::given(&ctx, ctx.arg(0));
+    0
+}
+
 /// A worker begins to send for a guest, copying everything.
 #[fentry(function = "handle_tx_copy")]
 fn tx_copy(ctx: FEntryContext) -> i32 {

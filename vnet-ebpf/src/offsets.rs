@@ -194,6 +194,10 @@ table! {
     poll_dev = Offset("vhost_poll", "dev"), by: by::KICK;
     /// Backend of a virtqueue.
     vq_private_data = Offset("vhost_virtqueue", "private_data"), by: by::VHOST | by::KICK;
+    /// Device of a virtqueue.
+    vq_dev = Offset("vhost_virtqueue", "dev"), by: by::KICK;
+    /// What handles its kicks.
+    vq_handle_kick = Offset("vhost_virtqueue", "handle_kick"), by: by::KICK;
     /// Size of a virtqueue.
     vq_num = Offset("vhost_virtqueue", "num"), by: by::ZEROCOPY;
     /// Next descriptor chain that vhost will take.

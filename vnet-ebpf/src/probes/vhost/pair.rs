@@ -12,7 +12,7 @@ use vnet_ebpf::{
     vhost::{Pair, state},
 };
 
-use super::virtqueue;
+use super::{signal, virtqueue};
 use crate::probes::{Kernel, MMAPABLE, lose, offset, probe, slots, store};
 
 const NOEXIST: u64 = 1;
@@ -140,9 +140,29 @@ pub(crate) fn slot<C: EbpfContext>(ctx: &C, pair: &mut Pair) -> u32 {
     slot
 }
 
+/// A virtqueue is given a backend (`vhost_vq_init_access(virtqueue)`), or one of another kind of vhost device is.
+#[inline(always)]
+pub(crate) fn given<C: EbpfContext>(ctx: &C, queue: Kernel) {
+    let Some(handler) = probe!(queue, vq_handle_kick: u64) else { return };
+    if signal::direction(handler).is_none() {
+        return;
+    }
+    let (Some(dev), Some(socket)) = (probe!(queue, vq_dev: u64), probe!(queue, vq_private_data: u64)) else {
+        return;
+    };
+    if socket != 0
+        && let Some((_, pair)) = of(dev)
+    {
+        backend(ctx, pair, socket);
+    }
+}
+
 /// Likewise, on a thread that is not the worker's.
 #[inline(always)]
 pub(crate) fn slot_elsewhere<C: EbpfContext>(ctx: &C, pair: &Pair, socket: u64) -> u32 {
+    if socket == 0 {
+        return pair.slot; // without a backend, of the one that it had
+    }
     let file = socket.wrapping_sub(u64::from(offset!(tun_file_socket)));
     let (Some(tun), Some(queue)) =
         (probe!(file as Kernel, tun_file_tun: u64), probe!(file as Kernel, tun_file_queue_index: u16))

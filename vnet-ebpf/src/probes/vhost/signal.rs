@@ -61,6 +61,16 @@ fn ring(dev: u64, queue: u64) -> Option<Ring> {
     }
 }
 
+/// Whether a handler of kicks is the one of transmit virtqueues of `vhost_net`; `None` if it is no such handler at all.
+#[inline(always)]
+pub(crate) fn direction(handler: u64) -> Option<bool> {
+    let code = VHOST_CODE.get(0)?;
+    if handler == 0 || handler != code.tx_kick && handler != code.rx_kick {
+        return None;
+    }
+    Some(handler == code.tx_kick)
+}
+
 /// Some eventfd is signalled.
 #[inline(always)]
 pub(crate) fn eventfd(context: u64) {
@@ -75,18 +85,10 @@ pub(crate) fn eventfd(context: u64) {
 /// `vhost_poll_wakeup(wait, …)`: something that vhost waits for is ready; a kick, if its handler is that of kicks.
 #[inline(always)]
 pub(crate) fn wakeup<C: EbpfContext>(ctx: &C, wait: u64) {
-    let Some(code) = VHOST_CODE.get(0) else { return };
     let poll = wait.wrapping_sub(u64::from(offset!(poll_wait))) as Kernel;
-    let Some(handler) = probe!(poll, poll_fn: u64) else { return };
-    let transmit = handler == code.tx_kick;
-    if handler == 0 || !transmit && handler != code.rx_kick {
-        return;
-    }
+    let Some(transmit) = probe!(poll, poll_fn: u64).and_then(direction) else { return };
     let Some(dev) = probe!(poll, poll_dev: u64) else { return };
     let socket = probe!(virtqueue(dev, transmit), vq_private_data: u64).unwrap_or(0);
-    if socket == 0 {
-        return; // no backend: nothing comes of it
-    }
     let Some((_, pair)) = pair::of(dev) else { return };
     let slot = pair::slot_elsewhere(ctx, pair, socket);
     if slot != NO_SLOT {

@@ -168,10 +168,11 @@ pub(crate) fn settle_or_drop(pair: &mut Pair) {
     if pair.sent.len == 0 {
         return;
     }
-    if probe!(virtqueue(pair.dev, true), vq_last_avail: u16).map(u32::from) == Some(pair.sent.avail) {
-        settle(pair);
-    } else {
+    let avail = probe!(virtqueue(pair.dev, true), vq_last_avail: u16);
+    if avail == Some((pair.sent.avail as u16).wrapping_sub(1)) {
         pair.sent.len = 0;
+    } else {
+        settle(pair);
     }
 }
 

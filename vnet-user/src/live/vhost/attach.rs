@@ -42,8 +42,9 @@ const fn program(
 const CORE: &str = "vmlinux";
 
 /// All programs. A new one is a row here and a function in the object.
-const PROGRAMS: [Program; 13] = [
+const PROGRAMS: [Program; 14] = [
     program("vhost_close", When::Entry, &[&[("vhost", "vhost_dev_cleanup")]], 1, by::NONE),
+    program("backend", When::Entry, &[&[("vhost", "vhost_vq_init_access")]], 1, by::KICK),
     program("tx_copy", When::Entry, &[&[("vhost_net", "handle_tx_copy")]], 2, by::VHOST),
     program("tx_zerocopy", When::Entry, &[&[("vhost_net", "handle_tx_zerocopy")]], 2, by::VHOST),
     program(
@@ -88,7 +89,7 @@ const SIGNALS: [(&str, &[&str]); 7] = [
         &["vhost_close", "tx_copy", "tx_zerocopy", "tx_end", "sendmsg", "used_begin", "completed"],
     ),
     ("vhost.calls", &["tx_copy", "tx_zerocopy", "rx_begin", "used_begin", "used_end", "eventfd"]),
-    ("vhost.kicks", &["vhost_close", "wakeup"]),
+    ("vhost.kicks", &["vhost_close", "backend", "wakeup"]),
     ("vhost.runs", &["tx_copy", "tx_zerocopy", "tx_end", "rx_begin", "rx_end"]),
     ("vhost.worker", &["tx_copy", "tx_zerocopy", "rx_begin"]),
 ];
@@ -232,7 +233,7 @@ fn attach(
     if let Some(error) = kernel.lacks(program.by) {
         bail!("{error}");
     }
-    if program.name == "wakeup" && HANDLERS.iter().any(|(_, handler)| symbols.address(handler).is_none()) {
+    if program.by == by::KICK && HANDLERS.iter().any(|(_, handler)| symbols.address(handler).is_none()) {
         bail!("kicks cannot be told from other wake-ups: the handlers of kicks are not in /proc/kallsyms");
     }
     let btf = owner.map(bpf::module_btf).transpose()?;

@@ -76,12 +76,14 @@ pub(crate) fn is_used(row: &VhostRow) -> bool {
 
 fn copies(row: &VhostRow) -> Copies {
     let completed = row[ZEROCOPY_OK] + row[ZEROCOPY_REJECTED] + row[ZEROCOPY_LATE];
+    // What was in flight when counting began completes later, and is not ours to tell.
+    let earlier = completed.saturating_sub(row[ZEROCOPY]);
     let mut batch_sizes = [0; vhost::BATCH_CLASSES];
     batch_sizes.copy_from_slice(&row[BATCH_SIZES..BATCH_SIZES + vhost::BATCH_CLASSES]);
     Copies {
         batched: row[BATCHED],
         single: row[SINGLE],
-        zerocopy: row[ZEROCOPY_OK],
+        zerocopy: row[ZEROCOPY_OK].saturating_sub(earlier),
         zerocopy_rejected: row[ZEROCOPY_REJECTED],
         zerocopy_late: row[ZEROCOPY_LATE],
         in_flight: row[ZEROCOPY].saturating_sub(completed),

@@ -84,20 +84,33 @@ impl Workers {
         let (run_ns, wait_ns) = schedstat(&read("schedstat").ok()?)?;
         let migrations = read("sched").ok().as_deref().and_then(migrations);
         let now = Done { run_ns, wait_ns, migrations };
-        let base = *self.base.entry(pair.tid).or_insert(now);
-        let cpu = cpu(&stat);
-        Some(Worker {
-            queue,
-            tid: pair.tid,
-            tgid: pair.tgid,
-            comm: comm(&stat).to_owned(),
-            cpu,
-            node: cpu.and_then(node),
-            run_ns: Some(run_ns.saturating_sub(base.run_ns)),
-            wait_ns: Some(wait_ns.saturating_sub(base.wait_ns)),
-            migrations: migrations.map(|n| n.saturating_sub(base.migrations.unwrap_or(n))),
-            busy_poll_ns: None,
-        })
+        let Some(base) = self.base.get(&pair.tid) else {
+            // What it did until now may have been before counting began.
+            self.base.insert(pair.tid, now);
+            return Some(Worker {
+                run_ns: None,
+                wait_ns: None,
+                migrations: None,
+                ..worker(pair, queue, &stat, &now, &Done::default())
+            });
+        };
+        Some(worker(pair, queue, &stat, &now, base))
+    }
+}
+
+fn worker(pair: &Pair, queue: QueueKey, stat: &str, now: &Done, base: &Done) -> Worker {
+    let cpu = cpu(stat);
+    Worker {
+        queue,
+        tid: pair.tid,
+        tgid: pair.tgid,
+        comm: comm(stat).to_owned(),
+        cpu,
+        node: cpu.and_then(node),
+        run_ns: Some(now.run_ns.saturating_sub(base.run_ns)),
+        wait_ns: Some(now.wait_ns.saturating_sub(base.wait_ns)),
+        migrations: now.migrations.map(|n| n.saturating_sub(base.migrations.unwrap_or(n))),
+        busy_poll_ns: None,
     }
 }
 

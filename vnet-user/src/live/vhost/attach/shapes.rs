@@ -39,7 +39,8 @@ fn every_program_is_accepted_in_every_shape() {
     let loaded = Loaded::new(&mut kernel, SLOTS, &[]).unwrap();
     let mut verified = BTreeMap::new();
     for absent in [&[][..], &[Field::tun_xdp_gso]] {
-        let code = Code::new(&shaped(&kernel.offsets, absent, loaded.maps.cache.fd()), &loaded.files()).unwrap();
+        let code =
+            Code::new(&shaped(&kernel.offsets, absent, loaded.maps.cache.fd()), &loaded.files()).unwrap();
         let refused: Vec<_> = PROGRAMS
             .iter()
             .filter_map(|program| match code.load(program.name, When::Tracepoint, None, tracepoint) {
