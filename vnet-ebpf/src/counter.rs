@@ -125,6 +125,8 @@ pub mod lost {
     pub const NO_PAIR: usize = 3;
     /// A zero-copy packet in flight found no room.
     pub const IN_FLIGHT: usize = 4;
+    /// Not lost: a run that the kernel left out, and a second program made good.
+    pub const MADE_GOOD: usize = 5;
     /// Number of cells.
     pub const CELLS: usize = 8;
 }

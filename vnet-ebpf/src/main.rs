@@ -17,6 +17,8 @@
 
 mod probes;
 
+use probes::vhost::seen;
+
 use vnet_ebpf::vhost::mode;
 
 use aya_ebpf::{
@@ -90,70 +92,70 @@ fn backend(ctx: FEntryContext) -> i32 {
 /// A worker begins to send for a guest, copying everything.
 #[fentry(function = "handle_tx_copy")]
 fn tx_copy(ctx: FEntryContext) -> i32 {
-    probes::vhost::tx::begin(&ctx, ctx.arg(0), mode::COPY);
+    seen(probes::vhost::tx::begin(&ctx, ctx.arg(0), mode::COPY));
     0
 }
 
 /// A worker begins to send for a guest, without copies where that pays.
 #[fentry(function = "handle_tx_zerocopy")]
 fn tx_zerocopy(ctx: FEntryContext) -> i32 {
-    probes::vhost::tx::begin(&ctx, ctx.arg(0), mode::ZEROCOPY);
+    seen(probes::vhost::tx::begin(&ctx, ctx.arg(0), mode::ZEROCOPY));
     0
 }
 
 /// A worker has sent what it could.
 #[fexit(function = "handle_tx_copy")]
 fn tx_end(ctx: FExitContext) -> i32 {
-    probes::vhost::tx::end(&ctx, ctx.arg(0));
+    seen(probes::vhost::tx::end(&ctx, ctx.arg(0)));
     0
 }
 
 /// A worker begins to receive for a guest.
 #[fentry(function = "handle_rx")]
 fn rx_begin(ctx: FEntryContext) -> i32 {
-    probes::vhost::rx::begin(&ctx, ctx.arg(0));
+    seen(probes::vhost::rx::begin(&ctx, ctx.arg(0)));
     0
 }
 
 /// A worker has received what it could.
 #[fexit(function = "handle_rx")]
 fn rx_end(ctx: FExitContext) -> i32 {
-    probes::vhost::rx::end(&ctx, ctx.arg(0));
+    seen(probes::vhost::rx::end(&ctx, ctx.arg(0)));
     0
 }
 
 /// A worker hands a packet or a batch of them to a tap.
 #[fentry(function = "tun_sendmsg")]
 fn sendmsg(ctx: FEntryContext) -> i32 {
-    probes::vhost::tx::sendmsg(&ctx, ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    seen(probes::vhost::tx::sendmsg(&ctx, ctx.arg(0), ctx.arg(1), ctx.arg(2)));
     0
 }
 
 /// A worker takes a packet from a tap.
 #[fentry(function = "tun_recvmsg")]
 fn recvmsg(ctx: FEntryContext) -> i32 {
-    probes::vhost::rx::recvmsg(&ctx, ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    seen(probes::vhost::rx::recvmsg(&ctx, ctx.arg(0), ctx.arg(1), ctx.arg(2)));
     0
 }
 
 /// A worker begins to give buffers back to a guest, and to call it if it wants that.
 #[fentry(function = "vhost_add_used_and_signal_n")]
 fn used_begin(ctx: FEntryContext) -> i32 {
-    probes::vhost::signal::used_begins(ctx.arg(1));
+    seen(probes::vhost::signal::used_begins(ctx.arg(1)));
     0
 }
 
 /// A worker has done so.
 #[fexit(function = "vhost_add_used_and_signal_n")]
 fn used_end(ctx: FExitContext) -> i32 {
-    probes::vhost::signal::used_ends(&ctx, ctx.arg(1));
+    seen(probes::vhost::signal::used_ends(&ctx, ctx.arg(1)));
     0
 }
 
 /// An eventfd is signalled.
 #[fentry(function = "eventfd_signal_mask")]
 fn eventfd(ctx: FEntryContext) -> i32 {
-    probes::vhost::signal::eventfd(ctx.arg(0));
+    seen(probes::vhost::signal::eventfd(ctx.arg(0)));
     0
 }
 

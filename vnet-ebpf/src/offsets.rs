@@ -222,6 +222,8 @@ table! {
     ubufs_vq = Offset("vhost_net_ubuf_ref", "vq"), by: by::ZEROCOPY;
     /// Bytes of a packet that are not in its linear part.
     skb_data_len = Offset("sk_buff", "data_len"), by: by::ZEROCOPY;
+    /// 1: the program is the second one on its function, for runs that the first one was not allowed.
+    again = Setting, by: by::NONE;
     /// Rows per bank.
     slots = Setting, by: by::EVERY;
     /// Entries of the cache less one.

@@ -127,6 +127,9 @@ pub const fn batch_class(packets: u32) -> usize {
     BATCH_CLASSES - 1
 }
 
+/// See [`Pair::batch`].
+pub const BATCH_SEEN: u32 = 1 << 16;
+
 /// States of a [`Pair`].
 pub mod state {
     /// Nobody's.
@@ -177,6 +180,14 @@ pub struct Pair {
     pub signalled: u32,
     /// `last_used_idx` before.
     pub used: u32,
+    /// A transmit run is under way (1), or a receive run (2).
+    pub running: u32,
+    /// The used ring is being updated.
+    pub updating: u32,
+    /// `last_avail_idx` at the last batch of this run, plus [`BATCH_SEEN`]; 0: there was none.
+    pub batch: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Packets of the run so far.
     pub run_packets: u64,
     /// Bytes likewise.
@@ -220,6 +231,8 @@ pub struct Received {
     pub extra_segments: u32,
     /// `done_idx` before it.
     pub done: u32,
+    /// What is handed over.
+    pub packet: u64,
 }
 
 /// A zero-copy packet between its sending and its completion: whichever of the two is seen first makes the entry, the

@@ -19,6 +19,7 @@ use vnet_ebpf::{
 use super::{
     bpf::verdict,
     cache::{self, Cache},
+    counters,
     kernel::Kernel,
     mmap::{Plain, Shared},
     object::object,
@@ -200,14 +201,15 @@ impl Loaded {
         borrow(&self.files)
     }
 
-    /// Runs that the kernel skipped, of all programs.
+    /// Runs that the kernel left out and nothing made good, of all programs.
     pub(crate) fn skipped(&self) -> u64 {
         let own = PROGRAMS.iter().filter_map(|program| {
             let fd = self.ebpf.program(program.name)?.fd().ok()?.as_fd().as_raw_fd();
             Some(fd)
         });
-        let vhost = self.vhost.programs().map(|(_, fd)| fd.as_raw_fd());
-        own.chain(vhost).map(skipped::runs).sum()
+        let vhost = self.vhost.programs().map(|fd| skipped::runs(fd.as_raw_fd())).sum::<u64>();
+        let good = counters::lost(&self.maps)[lost::MADE_GOOD];
+        own.map(skipped::runs).sum::<u64>() + vhost.saturating_sub(good)
     }
 
     /// Fills in how often the program behind each signal ran and for how long. A program may stand behind several.
@@ -329,8 +331,14 @@ fn attach_vhost(
     symbols: &Symbols,
     without: &[String],
 ) -> Result<Vhost> {
-    let object = relocate::fields(&object()?, &kernel.offsets, maps.cache.fd())?;
-    Vhost::attach(&object, &borrow(files), kernel, symbols, without)
+    let bytes = object()?;
+    let mut offsets = kernel.offsets;
+    let mut objects = Vec::new();
+    for again in 0..=u32::from(vhost::preemptible()) {
+        offsets.0[Field::again as usize] = again;
+        objects.push(relocate::fields(&bytes, &offsets, maps.cache.fd())?);
+    }
+    Vhost::attach(&objects, &borrow(files), kernel, symbols, without)
 }
 
 fn load(ebpf: &mut Ebpf, program: &Program, kernel: &Kernel, btf: &Btf, without: &[String]) -> Result<()> {

@@ -29,7 +29,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use vnet_ebpf::device::kind;
+use vnet_ebpf::{counter::lost, device::kind};
 
 use self::{
     counters::{Counters, Coverage, Covered},
@@ -235,7 +235,7 @@ impl Live {
         workers.retain(|worker| self.options.filter.admits_key(worker.queue.device));
         records.push(Record::Sample(Sample { at, queues, workers, residuals: Vec::new() }));
         let cells = counters::lost(&self.loaded.maps);
-        let kernel: u64 = cells.iter().sum();
+        let kernel: u64 = cells.iter().sum::<u64>() - cells[lost::MADE_GOOD];
         let events = kernel + self.loaded.skipped() + self.inventory.lost_events();
         let lost = Lost { events, records: 0 };
         if lost != self.lost {

@@ -9,12 +9,12 @@ pub(crate) mod zerocopy;
 
 use aya_ebpf::{helpers::bpf_probe_read_user, macros::map, maps::Array};
 use vnet_ebpf::{
-    counter::Direction,
+    counter::{Direction, lost},
     hist,
     vhost::{BEGUN, ENDED, Pair, Ring, VHOST_ROW, VhostRow, end},
 };
 
-use super::{Kernel, MMAPABLE, offset, probe};
+use super::{Kernel, MMAPABLE, lose, offset, probe};
 
 /// A row per slot; user space sets the size.
 #[map]
@@ -78,6 +78,24 @@ fn within(mut cell: usize) -> usize {
         core::arch::asm!("{cell} &= 63", cell = inout(reg) cell, options(pure, nomem, nostack, preserves_flags));
     }
     cell
+}
+
+/// The kernel leaves out a run of a program that is running on the same CPU already, as for a worker that takes the CPU of
+/// another one just then. Where tasks can be taken off the CPU within the kernel, each program is therefore attached twice,
+/// and the second finds nothing left to do unless the first was left out.
+///
+/// Whether this is the second one.
+#[inline(always)]
+fn again() -> bool {
+    offset!(again) == 1
+}
+
+/// Counts what the second program did for the first.
+#[inline(always)]
+pub(crate) fn seen(did: bool) {
+    if again() && did {
+        lose(lost::MADE_GOOD);
+    }
 }
 
 /// Counts something that belongs to no packet.

@@ -12,10 +12,14 @@ use vnet_ebpf::{
     vhost::{Pair, state},
 };
 
-use super::{signal, virtqueue};
+use super::{again, signal, virtqueue};
 use crate::probes::{Kernel, MMAPABLE, lose, offset, probe, slots, store};
 
 const NOEXIST: u64 = 1;
+
+/// Kinds of run, as in [`Pair::running`].
+const TRANSMIT: u32 = 1;
+const RECEIVE: u32 = 2;
 
 /// All pairs; user space sets the size.
 #[map]
@@ -78,6 +82,10 @@ fn claim(dev: u64) -> Option<u32> {
 /// The current thread is the worker of a device; a run of it begins.
 #[inline(always)]
 pub(crate) fn begin<C: EbpfContext>(ctx: &C, dev: u64, transmit: bool) -> Option<&'static mut Pair> {
+    let running = if transmit { TRANSMIT } else { RECEIVE };
+    if again() && current().is_some_and(|pair| pair.dev == dev && pair.running == running) {
+        return None;
+    }
     let socket = probe!(virtqueue(dev, transmit), vq_private_data: u64)?;
     if socket == 0 {
         return None;
@@ -90,8 +98,19 @@ pub(crate) fn begin<C: EbpfContext>(ctx: &C, dev: u64, transmit: bool) -> Option
         let _ = WORKERS.insert(who as u32, number, 0);
     }
     pair.header = probe!(virtqueue(dev, transmit), nvq_sock_hlen: u32)?;
-    (pair.run_packets, pair.run_bytes) = (0, 0);
+    (pair.running, pair.batch, pair.run_packets, pair.run_bytes) = (running, 0, 0, 0);
     backend(ctx, pair, socket);
+    Some(pair)
+}
+
+/// A run ends; none was under way where this is known already.
+#[inline(always)]
+pub(crate) fn end(dev: u64) -> Option<&'static mut Pair> {
+    let pair = current()?;
+    if pair.dev != dev || pair.running == 0 {
+        return None;
+    }
+    pair.running = 0;
     Some(pair)
 }
 

@@ -15,28 +15,29 @@ const XDP: u64 = 1;
 
 /// A run begins (`handle_rx`).
 #[inline(always)]
-pub(crate) fn begin<C: EbpfContext>(ctx: &C, dev: u64) {
-    let _ = pair::begin(ctx, dev, false);
+pub(crate) fn begin<C: EbpfContext>(ctx: &C, dev: u64) -> bool {
+    pair::begin(ctx, dev, false).is_some()
 }
 
 /// It ends.
 #[inline(always)]
-pub(crate) fn end<C: EbpfContext>(ctx: &C, dev: u64) {
-    let Some(pair) = pair::current() else { return };
-    // Without a backend it did nothing.
-    let backend = probe!(virtqueue(dev, false), vq_private_data: u64).unwrap_or(0);
-    if pair.dev != dev || backend == 0 {
-        return;
-    }
+pub(crate) fn end<C: EbpfContext>(ctx: &C, dev: u64) -> bool {
+    let Some(pair) = pair::end(dev) else { return false };
     settle(pair);
     let slot = pair::slot(ctx, pair);
     ended(pair, slot, RX_RING, false);
+    true
 }
 
 /// `tun_recvmsg(socket, message, length, flags)`.
 #[inline(always)]
-pub(crate) fn recvmsg<C: EbpfContext>(ctx: &C, socket: u64, message: Kernel, len: u32) {
-    let Some(pair) = pair::current() else { return };
+pub(crate) fn recvmsg<C: EbpfContext>(ctx: &C, socket: u64, message: Kernel, len: u32) -> bool {
+    let Some(pair) = pair::current() else { return false };
+    let packet = probe!(message, msg_control: u64).unwrap_or(0);
+    let done = probe!(virtqueue(pair.dev, false), nvq_done_idx: u32).unwrap_or(0);
+    if pair.received.len != 0 && pair.received.packet == packet && pair.received.done == done {
+        return false; // known
+    }
     settle(pair);
     if pair.file != socket.wrapping_sub(u64::from(offset!(tun_file_socket))) {
         pair::backend(ctx, pair, socket);
@@ -44,18 +45,17 @@ pub(crate) fn recvmsg<C: EbpfContext>(ctx: &C, socket: u64, message: Kernel, len
     let slot = pair::slot(ctx, pair);
     // A packet that no chain of buffers could hold is thrown away by reading one byte of it.
     if slot == NO_SLOT || len <= pair.header {
-        return;
+        return false;
     }
     let frame = len - pair.header;
-    let extra_segments = if frame <= hist::EDGES[0] { 0 } else { segments(message, frame) };
-    let done = probe!(virtqueue(pair.dev, false), nvq_done_idx: u32).unwrap_or(0);
-    pair.received = Received { len, slot, extra_segments, done };
+    let extra_segments = if frame <= hist::EDGES[0] { 0 } else { segments(packet, frame) };
+    pair.received = Received { len, slot, extra_segments, done, packet };
+    true
 }
 
-/// Segments beyond the first of the packet that the message hands over.
+/// Segments beyond the first of the packet that is handed over.
 #[inline(always)]
-fn segments(message: Kernel, frame: u32) -> u32 {
-    let packet = probe!(message, msg_control: u64).unwrap_or(0);
+fn segments(packet: u64, frame: u32) -> u32 {
     if packet == 0 || packet & XDP != 0 { 0 } else { gso_probed(packet as Kernel, frame) }
 }
 

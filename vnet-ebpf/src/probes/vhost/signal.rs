@@ -6,7 +6,7 @@ use vnet_ebpf::{
     vhost::{RX_RING, Ring, TX_RING, VhostCode},
 };
 
-use super::{pair, rx, tally, tx, virtqueue};
+use super::{again, pair, rx, tally, tx, virtqueue};
 use crate::probes::{Kernel, offset, probe, store};
 
 /// Where the handlers of kicks are; user space fills it when it is known.
@@ -15,31 +15,37 @@ static VHOST_CODE: Array<VhostCode> = Array::with_max_entries(1, 0);
 
 /// `vhost_add_used_and_signal*(dev, virtqueue, …)` begins, in a worker.
 #[inline(always)]
-pub(crate) fn used_begins(queue: u64) {
-    let Some(pair) = pair::current() else { return };
+pub(crate) fn used_begins(queue: u64) -> bool {
+    let Some(pair) = pair::current() else { return false };
+    if ring(pair.dev, queue).is_none() || again() && pair.updating != 0 {
+        return false;
+    }
     if queue == virtqueue(pair.dev, true) as u64 {
         tx::settle_or_drop(pair);
-    } else if queue == virtqueue(pair.dev, false) as u64 {
-        rx::settle(pair);
     } else {
-        return;
+        rx::settle(pair);
     }
     pair.used = u32::from(probe!(queue as Kernel, vq_last_used: u16).unwrap_or(0));
-    pair.signalled = 0;
+    (pair.updating, pair.signalled) = (1, 0);
     store!(pair.context, probe!(queue as Kernel, vq_call: u64).unwrap_or(0));
+    true
 }
 
 /// It ends: the difference is what the guest was given back, and whether the eventfd was signalled meanwhile is whether
 /// the guest was called.
 #[inline(always)]
-pub(crate) fn used_ends<C: EbpfContext>(ctx: &C, queue: u64) {
-    let Some(pair) = pair::current() else { return };
-    let Some(ring) = ring(pair.dev, queue) else { return };
+pub(crate) fn used_ends<C: EbpfContext>(ctx: &C, queue: u64) -> bool {
+    let Some(pair) = pair::current() else { return false };
+    let Some(ring) = ring(pair.dev, queue) else { return false };
+    if pair.updating == 0 {
+        return false;
+    }
+    pair.updating = 0;
     let context = pair.context;
     store!(pair.context, 0);
     let slot = pair::slot(ctx, pair);
     if slot == NO_SLOT {
-        return;
+        return false;
     }
     let used = u32::from(probe!(queue as Kernel, vq_last_used: u16).unwrap_or(0));
     tally(slot, ring.used(), u64::from(used.wrapping_sub(pair.used) as u16));
@@ -48,6 +54,7 @@ pub(crate) fn used_ends<C: EbpfContext>(ctx: &C, queue: u64) {
     } else if context != 0 {
         tally(slot, ring.suppressed(), 1);
     }
+    true
 }
 
 #[inline(always)]
@@ -73,13 +80,16 @@ pub(crate) fn direction(handler: u64) -> Option<bool> {
 
 /// Some eventfd is signalled.
 #[inline(always)]
-pub(crate) fn eventfd(context: u64) {
+pub(crate) fn eventfd(context: u64) -> bool {
     if let Some(pair) = pair::current()
         && pair.context == context
         && context != 0
+        && pair.signalled == 0
     {
         pair.signalled = 1;
+        return true;
     }
+    false
 }
 
 /// `vhost_poll_wakeup(wait, …)`: something that vhost waits for is ready; a kick, if its handler is that of kicks.

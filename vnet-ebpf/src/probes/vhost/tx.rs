@@ -5,8 +5,8 @@ use vnet_ebpf::{
     device::NO_SLOT,
     offsets::ABSENT,
     vhost::{
-        BATCH_MAX, BATCH_SIZES, BATCHED, BATCHES, Pair, SINGLE, Sent, TX, TX_COPIED, TX_RING, WHY_BACKOFF,
-        WHY_OFF, WHY_PENDING, WHY_SHORT, batch_class, mode,
+        BATCH_MAX, BATCH_SEEN, BATCH_SIZES, BATCHED, BATCHES, Pair, SINGLE, Sent, TX, TX_COPIED, TX_RING,
+        WHY_BACKOFF, WHY_OFF, WHY_PENDING, WHY_SHORT, batch_class, mode,
     },
 };
 
@@ -36,46 +36,54 @@ const TUNNEL_HEADER: u32 = 24;
 
 /// A run begins (`handle_tx_copy`, `handle_tx_zerocopy`).
 #[inline(always)]
-pub(crate) fn begin<C: EbpfContext>(ctx: &C, dev: u64, mode: u32) {
-    if let Some(pair) = pair::begin(ctx, dev, true) {
-        pair.mode = mode;
-    }
+pub(crate) fn begin<C: EbpfContext>(ctx: &C, dev: u64, mode: u32) -> bool {
+    let Some(pair) = pair::begin(ctx, dev, true) else { return false };
+    pair.mode = mode;
+    true
 }
 
 /// It ends.
 #[inline(always)]
-pub(crate) fn end<C: EbpfContext>(ctx: &C, dev: u64) {
-    let Some(pair) = pair::current() else { return };
-    if pair.dev != dev {
-        return;
-    }
+pub(crate) fn end<C: EbpfContext>(ctx: &C, dev: u64) -> bool {
+    let Some(pair) = pair::end(dev) else { return false };
     settle_or_drop(pair);
     let slot = pair::slot(ctx, pair);
     ended(pair, slot, TX_RING, true);
+    true
 }
 
 /// `tun_sendmsg(socket, message, length)`.
 #[inline(always)]
-pub(crate) fn sendmsg<C: EbpfContext>(ctx: &C, socket: u64, message: Kernel, len: u32) {
-    let Some(pair) = pair::current() else { return };
+pub(crate) fn sendmsg<C: EbpfContext>(ctx: &C, socket: u64, message: Kernel, len: u32) -> bool {
+    let Some(pair) = pair::current() else { return false };
+    let Some(control) = probe!(message, msg_control: Kernel) else { return false };
+    let kind = if control.is_null() { 0 } else { probe!(control, ctl_type: u16).unwrap_or(0) };
+    let avail = u32::from(probe!(virtqueue(pair.dev, true), vq_last_avail: u16).unwrap_or(0));
+    // Each packet, and each batch, is handed over at another place of the ring.
+    let known = if kind == BATCH {
+        pair.batch == avail | BATCH_SEEN
+    } else {
+        pair.sent.len != 0 && pair.sent.avail == avail
+    };
+    if known {
+        return false;
+    }
     settle(pair);
     if pair.file != socket.wrapping_sub(u64::from(offset!(tun_file_socket))) {
         pair::backend(ctx, pair, socket);
     }
     let slot = pair::slot(ctx, pair);
     if slot == NO_SLOT {
-        return;
+        return false;
     }
-    let control: Kernel = match probe!(message, msg_control: Kernel) {
-        Some(control) => control,
-        None => return,
-    };
-    let kind = if control.is_null() { 0 } else { probe!(control, ctl_type: u16).unwrap_or(0) };
     if kind == BATCH {
+        pair.batch = avail | BATCH_SEEN;
         batch(pair, slot, control);
     } else {
-        single(pair, slot, if kind == UBUF { probe!(control, ctl_ptr: u64).unwrap_or(0) } else { 0 }, len);
+        let ubuf = if kind == UBUF { probe!(control, ctl_ptr: u64).unwrap_or(0) } else { 0 };
+        single(pair, slot, ubuf, len, avail);
     }
+    true
 }
 
 /// A batch of packets that vhost has copied. It can only fail when the tap is gone.
@@ -128,7 +136,7 @@ fn segments(head: Kernel, data: u64, len: u32) -> u32 {
 
 /// A packet of `len` bytes with its vnet header, which the tap copies unless `ubuf` is there to tell of its completion.
 #[inline(always)]
-fn single(pair: &mut Pair, slot: u32, ubuf: u64, len: u32) {
+fn single(pair: &mut Pair, slot: u32, ubuf: u64, len: u32, avail: u32) {
     let queue = virtqueue(pair.dev, true);
     let frame = len.saturating_sub(pair.header);
     let pieces = Pieces::of(queue);
@@ -142,7 +150,6 @@ fn single(pair: &mut Pair, slot: u32, ubuf: u64, len: u32) {
         zerocopy::attempt(ubuf);
         (0, vnet + zerocopy::linear(header.header_len(), frame))
     };
-    let avail = u32::from(probe!(queue, vq_last_avail: u16).unwrap_or(0));
     pair.sent = Sent { len: frame.max(1), slot, extra_segments, avail, why: why as u32, copied, ubuf };
 }
 

@@ -1,6 +1,9 @@
 //! Attaches the programs that see vhost, each to the first of its functions that this kernel has.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::{
+    fs,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
 
 use anyhow::{Context as _, Result, bail};
 use vnet_ebpf::{offsets::by, vhost::VhostCode};
@@ -26,6 +29,8 @@ struct Program {
     args: usize,
     /// Its bit in the table of offsets.
     by: u32,
+    /// A second one finds nothing left to do unless the first was left out (see the probes' `vhost::again`).
+    twice: bool,
 }
 
 const fn program(
@@ -35,7 +40,18 @@ const fn program(
     args: usize,
     by: u32,
 ) -> Program {
-    Program { name, when, groups, args, by }
+    Program { name, when, groups, args, by, twice: true }
+}
+
+/// One whose second run would count twice; it is seldom run where it can be interrupted by itself.
+const fn once(
+    name: &'static str,
+    when: When,
+    groups: &'static [&'static [Target]],
+    args: usize,
+    by: u32,
+) -> Program {
+    Program { twice: false, ..program(name, when, groups, args, by) }
 }
 
 /// Not in a module of its own.
@@ -43,8 +59,8 @@ const CORE: &str = "vmlinux";
 
 /// All programs. A new one is a row here and a function in the object.
 const PROGRAMS: [Program; 14] = [
-    program("vhost_close", When::Entry, &[&[("vhost", "vhost_dev_cleanup")]], 1, by::NONE),
-    program("backend", When::Entry, &[&[("vhost", "vhost_vq_init_access")]], 1, by::KICK),
+    once("vhost_close", When::Entry, &[&[("vhost", "vhost_dev_cleanup")]], 1, by::NONE),
+    once("backend", When::Entry, &[&[("vhost", "vhost_vq_init_access")]], 1, by::KICK),
     program("tx_copy", When::Entry, &[&[("vhost_net", "handle_tx_copy")]], 2, by::VHOST),
     program("tx_zerocopy", When::Entry, &[&[("vhost_net", "handle_tx_zerocopy")]], 2, by::VHOST),
     program(
@@ -67,8 +83,8 @@ const PROGRAMS: [Program; 14] = [
         1,
         by::VHOST,
     ),
-    program("wakeup", When::Entry, &[&[("vhost", "vhost_poll_wakeup")]], 1, by::KICK),
-    program(
+    once("wakeup", When::Entry, &[&[("vhost", "vhost_poll_wakeup")]], 1, by::KICK),
+    once(
         "completed",
         When::Exit,
         &[&[("vhost_net", "vhost_zerocopy_complete"), ("vhost_net", "vhost_zerocopy_callback")]],
@@ -123,6 +139,8 @@ struct Attached {
     via: String,
     fd: OwnedFd,
     _link: OwnedFd,
+    /// There is another one before it.
+    second: bool,
 }
 
 impl Vhost {
@@ -137,23 +155,27 @@ impl Vhost {
             && NEEDED.iter().all(|(module, name)| kernel.function(module, name).is_some())
     }
 
-    /// Attaches what this kernel allows, to functions that exist once. `code` is what is known of handlers, to be told to
-    /// the programs before.
+    /// Attaches what this kernel allows, to functions that exist once. `objects` are the programs, and on a kernel that
+    /// takes tasks off the CPU within itself the second ones.
     pub(crate) fn attach(
-        bytes: &[u8],
+        objects: &[Vec<u8>],
         maps: &[(String, BorrowedFd<'_>)],
         kernel: &Kernel,
         symbols: &Symbols,
         without: &[String],
     ) -> Result<Self> {
-        let code = Code::new(bytes, maps)?;
+        let codes: Vec<_> = objects.iter().map(|bytes| Code::new(bytes, maps)).collect::<Result<_>>()?;
         let mut vhost = Self::absent();
         // What is seen in passing comes first, what it belongs to last: nothing is then seen by halves.
         for program in PROGRAMS.iter().rev() {
             for group in program.groups {
-                match attach(&code, program, group, kernel, symbols, without) {
-                    Ok(attached) => vhost.attached.push(attached),
-                    Err(error) => vhost.failed.push((program.name, format!("{error:#}"))),
+                for (index, code) in
+                    codes.iter().enumerate().filter(|(index, _)| *index == 0 || program.twice)
+                {
+                    match attach(code, program, group, kernel, symbols, without) {
+                        Ok(attached) => vhost.attached.push(Attached { second: index > 0, ..attached }),
+                        Err(error) => vhost.failed.push((program.name, format!("{error:#}"))),
+                    }
                 }
             }
         }
@@ -185,10 +207,23 @@ impl Vhost {
         }
     }
 
-    /// Names and descriptors of the programs.
-    pub(crate) fn programs(&self) -> impl Iterator<Item = (&'static str, BorrowedFd<'_>)> {
-        self.attached.iter().map(|attached| (attached.program, attached.fd.as_fd()))
+    /// Descriptors of the programs that are not second ones.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.attached.iter().filter(|attached| !attached.second).map(|attached| attached.fd.as_fd())
     }
+}
+
+/// Whether this kernel takes tasks off the CPU within itself, so that a program may be asked to run while it is running.
+pub(crate) fn preemptible() -> bool {
+    let version = fs::read_to_string("/proc/version").unwrap_or_default();
+    let mode = fs::read_to_string("/sys/kernel/debug/sched/preempt").ok();
+    is_preemptible(&version, mode.as_deref())
+}
+
+/// From `/proc/version` and, where it is chosen at boot, from `sched/preempt` in debugfs; where that cannot be read it may be.
+fn is_preemptible(version: &str, mode: Option<&str>) -> bool {
+    let never = |mode: &str| mode.contains("(none)") || mode.contains("(voluntary)");
+    version.contains("PREEMPT") && !mode.is_some_and(never)
 }
 
 /// Where the handlers of kicks are.
@@ -240,8 +275,23 @@ fn attach(
     let fd = code.load(program.name, program.when, btf.as_ref(), id)?;
     let link = bpf::attach(&fd).with_context(|| format!("the program cannot be attached to {name}"))?;
     let when = if program.when == When::Entry { "fentry" } else { "fexit" };
-    Ok(Attached { program: program.name, via: format!("{when}:{name}"), fd, _link: link })
+    Ok(Attached { program: program.name, via: format!("{when}:{name}"), fd, _link: link, second: false })
 }
 
 #[cfg(test)]
 mod shapes;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_known_whether_tasks_are_taken_off_the_cpu() {
+        let dynamic = "Linux version 6.12.117 #1 SMP PREEMPT_DYNAMIC Debian";
+        assert!(!is_preemptible(dynamic, Some("none (voluntary) full lazy")));
+        assert!(is_preemptible(dynamic, Some("none voluntary full (lazy)")));
+        assert!(is_preemptible(dynamic, None));
+        assert!(!is_preemptible("Linux version 5.10.0 #1 SMP Debian", None));
+        assert!(is_preemptible("Linux version 6.18 #1 SMP PREEMPT_RT", None));
+    }
+}

@@ -5,7 +5,7 @@ mod read;
 mod workers;
 
 pub(crate) use self::{
-    attach::{Vhost, functions, handlers, wanted},
+    attach::{Vhost, functions, handlers, preemptible, wanted},
     read::{EMPTY, Known, flow, is_used, merge, whole},
     workers::Workers,
 };
