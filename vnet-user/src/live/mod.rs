@@ -36,7 +36,7 @@ use self::{
     inventory::Inventory,
     kernel::Kernel,
     load::{Loaded, possible_cpus},
-    vhost::Workers,
+    vhost::{Residuals, Workers},
 };
 pub use self::{
     load::{map_bytes, slots_for},
@@ -83,6 +83,9 @@ pub struct Live {
     inventory: Inventory,
     counters: Counters,
     workers: Workers,
+    residuals: Residuals,
+    /// Devices that were there when counting began.
+    old: HashSet<DeviceKey>,
     source: Source,
     /// What is not counted of taps that go through NAPI.
     napi: Vec<String>,
@@ -140,6 +143,8 @@ impl Live {
             inventory,
             counters,
             workers: Workers::default(),
+            residuals: Residuals::default(),
+            old: devices.iter().map(|device| device.key).collect(),
             source,
             napi,
             began,
@@ -196,10 +201,11 @@ impl Live {
     /// As [`Live::next`].
     pub async fn finish(&mut self) -> Result<Vec<Record>> {
         let mut records = Vec::new();
-        self.inventory.refresh()?;
-        self.observe(&mut records)?;
-        tokio::time::sleep(SETTLED).await;
-        self.observe(&mut records)?;
+        for wait in [Duration::ZERO, SETTLED] {
+            tokio::time::sleep(wait).await;
+            self.refresh = Instant::now();
+            self.observe(&mut records)?;
+        }
         records.push(Record::End(self.now()));
         Ok(records)
     }
@@ -211,7 +217,8 @@ impl Live {
     /// Reads everything once.
     fn observe(&mut self, records: &mut Vec<Record>) -> Result<()> {
         let begin = Instant::now();
-        if begin >= self.refresh {
+        let refreshed = begin >= self.refresh;
+        if refreshed {
             self.inventory.refresh()?;
             self.refresh = begin + (begin.elapsed() * REFRESH_REST).clamp(REFRESH, REFRESH_LONGEST);
         }
@@ -224,7 +231,7 @@ impl Live {
         let present: HashSet<DeviceKey> =
             devices.filter(|device| device.present).map(|device| device.key).collect();
         self.counters.release(&mut self.loaded.maps, |key| present.contains(&key.device));
-        let queues =
+        let queues: Vec<_> =
             queues.into_iter().filter(|(key, _)| self.options.filter.admits_key(key.device)).collect();
         if self.stats.is_some() {
             self.loaded.time(&mut self.source.probes);
@@ -233,7 +240,16 @@ impl Live {
         let counters = &self.counters;
         let mut workers = self.workers.read(&mut self.loaded.maps, |slot| counters.queue(slot));
         workers.retain(|worker| self.options.filter.admits_key(worker.queue.device));
-        records.push(Record::Sample(Sample { at, queues, workers, residuals: Vec::new() }));
+        self.residuals.take(&queues);
+        let mut residuals = Vec::new();
+        if refreshed {
+            let (inventory, old) = (&self.inventory, &self.old);
+            residuals = self.residuals.tell(|key| inventory.stats(key), |key| !old.contains(&key));
+        }
+        if !workers.is_empty() {
+            self.inventory.want_stats();
+        }
+        records.push(Record::Sample(Sample { at, queues, workers, residuals }));
         let cells = counters::lost(&self.loaded.maps);
         let kernel: u64 = cells.iter().sum::<u64>() - cells[lost::MADE_GOOD];
         let events = kernel + self.loaded.skipped() + self.inventory.lost_events();

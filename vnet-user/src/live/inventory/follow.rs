@@ -225,7 +225,7 @@ impl Inventory {
     /// Links of a namespace. Events that came before the end of the list are in the book. `None` when the namespace is gone or refuses.
     fn dump(&mut self, netns: Netns, tun: bool) -> Result<Option<Listed>> {
         let Some(space) = self.spaces.get(netns) else { return Ok(None) };
-        let answer = self.listener.ask(dump_links(space.nsid, tun))?;
+        let answer = self.listener.ask(dump_links(space.nsid, tun, tun && self.wants_stats))?;
         let mut settled = Vec::new();
         for event in answer.events {
             if self.spaces.of(event.nsid) == Some(netns) {
@@ -259,9 +259,11 @@ impl Inventory {
         self.take_events()?;
         let spaces: BTreeSet<Netns> =
             self.book.iter().filter(|(_, entry)| entry.is_live_tun()).map(|(key, _)| key.netns).collect();
+        self.stats.clear();
         for netns in spaces {
             let Some(Listed { links, settled, .. }) = self.dump(netns, true)? else { continue };
             for link in links {
+                self.stats.extend(link.stats.map(|stats| ((netns, link.ifindex), stats)));
                 if !settled.contains(&link.ifindex)
                     && let Ok(facts) = self.facts(netns, link)
                 {

@@ -22,7 +22,7 @@ const VAIN_LOOKS: u8 = 3;
 impl Inventory {
     /// The facts of a link of interest; else its index.
     pub(super) fn facts(&mut self, netns: Netns, link: Link) -> Result<Facts, IfIndex> {
-        let Link { ifindex, name, class, address, carrier, tx_queues, xdp } = link;
+        let Link { ifindex, name, class, address, carrier, tx_queues, xdp, stats: _ } = link;
         let own = netns == self.spaces.own;
         let driver = |look: &dyn Fn(&Sysfs) -> bool, else_: bool| self.sysfs.as_ref().map_or(else_, look);
         let (kind, queues) = match class {

@@ -15,6 +15,7 @@ const IFLA_TUN_TYPE: u16 = 3;
 const IFLA_TUN_MULTI_QUEUE: u16 = 7;
 const IFLA_TUN_NUM_QUEUES: u16 = 8;
 const IFLA_TUN_NUM_DISABLED_QUEUES: u16 = 9;
+const IFLA_STATS64: u16 = 23;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const NETNSA_NSID: u16 = 1;
 const NETNSA_FD: u16 = 3;
@@ -73,6 +74,17 @@ pub(crate) struct Link {
     pub(crate) tx_queues: Option<u32>,
     /// An XDP program is attached.
     pub(crate) xdp: bool,
+    /// Its own counters, where they were asked for.
+    pub(crate) stats: Option<LinkStats>,
+}
+
+/// A device's own counters since it was made (`struct rtnl_link_stats64`); directions are the host's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LinkStats {
+    /// Packets that it handed to the stack.
+    pub(crate) rx_packets: u64,
+    /// Packets that it was given by the stack, and a tap's reader took.
+    pub(crate) tx_packets: u64,
 }
 
 /// One netlink message.
@@ -177,6 +189,7 @@ fn link(payload: &[u8]) -> Option<Link> {
         carrier: None,
         tx_queues: None,
         xdp: false,
+        stats: None,
     };
     let ethernet = payload.get(2..4)? == libc::ARPHRD_ETHER.to_ne_bytes();
     let (mut info, mut bus, mut device) = (None, None, None);
@@ -189,6 +202,7 @@ fn link(payload: &[u8]) -> Option<Link> {
             libc::IFLA_XDP => {
                 link.xdp = attributes(value).any(|(kind, v)| kind == IFLA_XDP_ATTACHED && flag(v));
             }
+            IFLA_STATS64 => link.stats = stats(value),
             libc::IFLA_LINKINFO => info = Some(value),
             libc::IFLA_PARENT_DEV_NAME => device = Some(text(value)),
             libc::IFLA_PARENT_DEV_BUS_NAME => bus = Some(text(value)),
@@ -202,6 +216,11 @@ fn link(payload: &[u8]) -> Option<Link> {
         _ => Class::Other,
     };
     Some(link)
+}
+
+fn stats(value: &[u8]) -> Option<LinkStats> {
+    let word = |at: usize| value.get(at * 8..)?.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes));
+    Some(LinkStats { rx_packets: word(0)?, tx_packets: word(1)? })
 }
 
 fn class_of(info: &[u8]) -> Class {
@@ -226,13 +245,11 @@ fn class_of(info: &[u8]) -> Class {
     }
 }
 
-/// Asks for all links of a namespace (`None`: the socket's own), without their statistics; `tun` only those of the
-/// tun driver (a kernel without that driver sends all).
-pub(crate) fn dump_links(nsid: Option<i32>, tun: bool) -> (u16, u16, Vec<u8>) {
-    let mut attributes = vec![DefaultNla::new(
-        libc::IFLA_EXT_MASK,
-        libc::RTEXT_FILTER_SKIP_STATS.cast_unsigned().to_ne_bytes().to_vec(),
-    )];
+/// Asks for all links of a namespace (`None`: the socket's own); `tun` only those of the tun driver (a kernel without that
+/// driver sends all); `stats` with their own counters.
+pub(crate) fn dump_links(nsid: Option<i32>, tun: bool, stats: bool) -> (u16, u16, Vec<u8>) {
+    let filter = if stats { 0 } else { libc::RTEXT_FILTER_SKIP_STATS.cast_unsigned() };
+    let mut attributes = vec![DefaultNla::new(libc::IFLA_EXT_MASK, filter.to_ne_bytes().to_vec())];
     if let Some(id) = nsid {
         attributes.push(DefaultNla::new(libc::IFLA_TARGET_NETNSID, id.to_ne_bytes().to_vec()));
     }
@@ -281,113 +298,4 @@ pub(crate) fn frame(kind: u16, flags: u16, seq: u32, body: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn nla(kind: u16, value: &[u8]) -> DefaultNla {
-        DefaultNla::new(kind, value.to_vec())
-    }
-
-    /// A link message of index 7, as the kernel lays it out.
-    fn new_link(family: u8, attributes: &[DefaultNla]) -> Vec<u8> {
-        let mut body = emit(IFINFO_LEN, attributes);
-        body[0] = family;
-        body[2..4].copy_from_slice(&libc::ARPHRD_ETHER.to_ne_bytes());
-        body[4..8].copy_from_slice(&7u32.to_ne_bytes());
-        frame(libc::RTM_NEWLINK, 0, 0, &body)
-    }
-
-    fn parsed(datagram: &[u8]) -> Vec<What> {
-        let mut messages = Vec::new();
-        parse(datagram, &mut messages);
-        messages.into_iter().map(|message| message.what).collect()
-    }
-
-    fn info(kind: &[u8], data: &[DefaultNla]) -> DefaultNla {
-        let inner = [nla(libc::IFLA_INFO_KIND, kind), nla(libc::IFLA_INFO_DATA, &emit(0, data))];
-        nla(libc::IFLA_LINKINFO, &emit(0, &inner))
-    }
-
-    #[test]
-    fn reads_a_multi_queue_tap() {
-        let data = [
-            nla(IFLA_TUN_TYPE, &[2]),
-            nla(IFLA_TUN_MULTI_QUEUE, &[1]),
-            nla(IFLA_TUN_NUM_QUEUES, &4u32.to_ne_bytes()),
-            nla(IFLA_TUN_NUM_DISABLED_QUEUES, &1u32.to_ne_bytes()),
-        ];
-        let datagram = new_link(
-            0,
-            &[
-                nla(libc::IFLA_IFNAME, b"tap0\0"),
-                nla(libc::IFLA_ADDRESS, &[2, 0, 0, 0, 0, 1]),
-                nla(libc::IFLA_CARRIER, &[1]),
-                nla(libc::IFLA_XDP | 1 << 15, &emit(0, &[nla(IFLA_XDP_ATTACHED, &[2])])),
-                info(b"tun\0", &data),
-            ],
-        );
-        let link = Link {
-            ifindex: IfIndex(7),
-            name: "tap0".to_owned(),
-            class: Class::Tun { tap: true, multi_queue: true, queues: Some(4), disabled: Some(1) },
-            address: vec![2, 0, 0, 0, 0, 1],
-            carrier: Some(true),
-            tx_queues: None,
-            xdp: true,
-        };
-        assert_eq!(parsed(&datagram), [What::New(link)]);
-    }
-
-    #[test]
-    fn tells_kinds_apart() {
-        let class = |attributes: &[DefaultNla]| match parsed(&new_link(0, attributes)).pop() {
-            Some(What::New(link)) => link.class,
-            other => panic!("{other:?}"),
-        };
-        let tun = Class::Tun { tap: false, multi_queue: false, queues: None, disabled: None };
-        assert_eq!(class(&[info(b"tun\0", &[nla(IFLA_TUN_TYPE, &[1])])]), tun);
-        assert_eq!(class(&[info(b"macvtap\0", &[])]), Class::Macvtap);
-        assert_eq!(class(&[info(b"ipvtap\0", &[])]), Class::Macvtap);
-        assert_eq!(class(&[info(b"veth\0", &[])]), Class::Other);
-        assert_eq!(class(&[]), Class::Plain);
-        let bus =
-            [nla(libc::IFLA_PARENT_DEV_NAME, b"virtio2\0"), nla(libc::IFLA_PARENT_DEV_BUS_NAME, b"virtio\0")];
-        assert_eq!(class(&bus), Class::Bus { bus: "virtio".to_owned(), device: "virtio2".to_owned() });
-    }
-
-    #[test]
-    fn a_bridge_port_message_is_no_link_message() {
-        assert_eq!(parsed(&new_link(7, &[nla(libc::IFLA_IFNAME, b"tap0\0")])), []);
-    }
-
-    #[test]
-    fn reads_ids_of_namespaces_and_ends_of_answers() {
-        let id = |kind, id: i32| frame(kind, 0, 3, &emit(RTGEN_LEN, &[nla(NETNSA_NSID, &id.to_ne_bytes())]));
-        let all = [
-            id(libc::RTM_NEWNSID, -1),
-            id(libc::RTM_DELNSID, 4),
-            frame(NLMSG_ERROR, 0, 3, &(-1i32).to_ne_bytes()),
-            frame(NLMSG_DONE, 0, 3, &0i32.to_ne_bytes()),
-        ];
-        let wanted = [What::NsidNew(-1), What::NsidDel(4), What::Answer(-1), What::Done(0)];
-        assert_eq!(parsed(&all.concat()), wanted);
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_read_without_panic(head in 0..4u16, body in prop::collection::vec(any::<u8>(), 0..200)) {
-            parsed(&body);
-            let kinds = [libc::RTM_NEWLINK, libc::RTM_DELLINK, libc::RTM_NEWNSID, NLMSG_ERROR];
-            parsed(&frame(kinds[usize::from(head)], 0, 0, &body));
-        }
-
-        #[test]
-        fn a_cut_message_is_read_without_panic(cut in 0..200usize) {
-            let attributes = [nla(libc::IFLA_IFNAME, b"tap0\0"), info(b"tun\0", &[nla(IFLA_TUN_TYPE, &[2])])];
-            let whole = new_link(0, &attributes);
-            parsed(whole.get(..cut).unwrap_or(&whole));
-        }
-    }
-}
+mod tests;

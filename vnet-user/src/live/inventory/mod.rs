@@ -45,6 +45,7 @@ use tokio::{
     time,
 };
 
+pub(crate) use self::message::LinkStats;
 use self::{
     book::{Book, Queues},
     channels::Ethtool,
@@ -78,6 +79,10 @@ pub struct Inventory {
     sysfs: Option<Sysfs>,
     ethtool: Option<Ethtool>,
     channels: HashMap<(Netns, IfIndex), Queues>,
+    /// Counters of taps are read with their queues.
+    wants_stats: bool,
+    /// Those that the last reading gave.
+    stats: HashMap<(Netns, IfIndex), LinkStats>,
     /// Ids of namespaces that no search has found.
     strangers: HashSet<i32>,
     plan: Plan,
@@ -139,6 +144,8 @@ impl Inventory {
             sysfs: Sysfs::here().or_else(|_| Sysfs::mounted()).ok(),
             ethtool: None,
             channels: HashMap::new(),
+            wants_stats: false,
+            stats: HashMap::new(),
             strangers: HashSet::new(),
             plan: Plan {
                 spaces: now + SLOW,
@@ -187,6 +194,17 @@ impl Inventory {
     pub fn refresh(&mut self) -> Result<bool> {
         self.reread()?;
         Ok(std::mem::take(&mut self.dirty))
+    }
+
+    /// Has [`refresh`](Self::refresh) read the taps' own counters too.
+    pub(crate) fn want_stats(&mut self) {
+        self.wants_stats = true;
+    }
+
+    /// A tap's own counters at the last refresh; `None` where they were not read, or it is gone.
+    pub(crate) fn stats(&self, key: DeviceKey) -> Option<LinkStats> {
+        let present = self.book.get(key).is_some_and(|entry| entry.present);
+        self.stats.get(&(key.netns, key.ifindex)).filter(|_| present).copied()
     }
 
     /// Searches for namespaces in threads and open files too: the kernel side has seen one that is not

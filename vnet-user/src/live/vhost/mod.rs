@@ -2,10 +2,12 @@
 
 mod attach;
 mod read;
+mod residuals;
 mod workers;
 
 pub(crate) use self::{
     attach::{Vhost, functions, handlers, preemptible, wanted},
     read::{EMPTY, Known, flow, is_used, merge, whole},
+    residuals::Residuals,
     workers::Workers,
 };
