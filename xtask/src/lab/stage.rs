@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     libtest::{Listener, Outcome},
+    paths,
     progress::{self, Style},
 };
 
@@ -42,6 +43,10 @@ enum Program {
     /// An integration test: package, name, arguments for its harness.
     Test(&'static str, &'static str, &'static [&'static str]),
 }
+
+/// What the tests of vhost need: taps, `vhost_net` and another user of vhost, and what holds, forwards or takes packets.
+const VHOST_MODULES: &[&str] =
+    &["tun", "vhost_net", "vhost_vsock", "bridge", "veth", "sch_plug", "sch_ingress", "cls_bpf"];
 
 /// All stages, in the order in which they run.
 pub(crate) const STAGES: &[Stage] = &[
@@ -71,6 +76,24 @@ pub(crate) const STAGES: &[Stage] = &[
         parameters: &[("vhost_net", "experimental_zcopytx=1")],
         cpus: "2",
         program: Program::Test("vnet-driver", "vhost", &["--test-threads=1"]),
+    },
+    Stage {
+        name: "vhost",
+        about: "vnet beside that driver: every count it reports against what the driver knows",
+        gate: &["6.1", "7.2"],
+        modules: VHOST_MODULES,
+        parameters: &[],
+        cpus: "8",
+        program: Program::Test("vnet-user", "vhost", &["--test-threads=1"]),
+    },
+    Stage {
+        name: "vhost-zerocopy",
+        about: "the same with experimental_zcopytx=1",
+        gate: &["6.1", "7.2"],
+        modules: VHOST_MODULES,
+        parameters: &[("vhost_net", "experimental_zcopytx=1")],
+        cpus: "8",
+        program: Program::Test("vnet-user", "vhost", &["--test-threads=1"]),
     },
 ];
 
@@ -112,7 +135,7 @@ impl Stage {
         let guest = Guest {
             modules: self.modules.iter().map(ToString::to_string).collect(),
             parameters: self.parameters.iter().map(|(m, p)| ((*m).to_owned(), (*p).to_owned())).collect(),
-            environment: vec![("RUST_BACKTRACE".to_owned(), "1".to_owned())],
+            environment: environment(),
             files: built.beside.iter().map(own).collect(),
             command,
             shell: false,
@@ -138,6 +161,18 @@ impl Stage {
         progress::line(format_args!("{} on {}", self.name, verdict.release), word, started.elapsed());
         Ok(outcome)
     }
+}
+
+/// Variables by which a user tells tests how much to do; they reach the machine.
+const TOLD: [&str; 3] = ["VNET_SEED", "VNET_CASES", "VNET_CYCLES"];
+
+fn environment() -> Vec<(String, String)> {
+    let told = TOLD.iter().filter_map(|name| Some((*name, paths::var(name)?.into_string().ok()?)));
+    [("RUST_BACKTRACE", "1".to_owned())]
+        .into_iter()
+        .chain(told)
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// What every machine needs.
