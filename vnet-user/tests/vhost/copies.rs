@@ -4,18 +4,13 @@ use anyhow::Result;
 use serde_json::Value;
 use vnet_driver::{
     need,
-    vhost::{Config, Guest, Packet, Script, Sink, kernel::Kernel},
-    vnet::Report,
+    vhost::{Config, Packet, Script, Sink, kernel::Kernel},
 };
 
-use crate::{assert_exact, vhost, watched};
+use crate::{assert_exact, row, vhost, watched};
 
 /// Longest packet that is batched, vnet header included, without an XDP program (`vhost_net_build_xdp`).
 const BATCHED: u32 = 3648;
-
-fn tx<'a>(guest: &Guest, report: &'a Report) -> &'a Value {
-    &report.queue(guest.key(0)).expect("counted")["tx"]
-}
 
 #[test]
 fn copied_in_batches_and_one_by_one() -> Result<()> {
@@ -27,15 +22,17 @@ fn copied_in_batches_and_one_by_one() -> Result<()> {
     let packets =
         [100_u32, 1514, 3636, 3637, 5000, 9000].into_iter().flat_map(|len| Packet::new(len).times(10));
     let script = Script::new().transmit(0, packets.collect());
-    for send_buffer in [None, Some(1 << 20)] {
-        let (guest, report) = watched(Config { send_buffer, ..Config::default() }, &script)?;
-        assert_exact(&guest, &report);
+    let case = |send_buffer| (Config { send_buffer, ..Config::default() }, script.clone());
+    let (guests, report) = watched(vec![case(None), case(Some(1 << 20))])?;
+    for guest in &guests {
+        assert_exact(guest, &report);
+        let send_buffer = guest.config().send_buffer;
         let truth = guest.truth()?.pairs.remove(0).tx;
         let (batched, batched_bytes) = if send_buffer.is_none() { truth.up_to(BATCHED) } else { (0, 0) };
         let single = truth.flow.packets() - batched;
         // The tap copies ten bytes of the vnet header of a packet that it is handed by itself.
         let single_bytes = truth.bytes_with_header() - batched_bytes - 2 * single;
-        let copies = &tx(&guest, &report)["copies"];
+        let copies = &row(guest, &report)["tx"]["copies"];
         assert_eq!(copies["batched"], batched, "{copies}");
         assert_eq!(copies["single"], single, "{copies}");
         assert_eq!(copies["bytes"], batched_bytes + single_bytes, "{copies}");
@@ -55,10 +52,11 @@ fn zero_copy_from_256_bytes_on() -> Result<()> {
     }
     let packets = [100_u32, 243, 244, 1000, 5000].into_iter().flat_map(|len| Packet::new(len).times(20));
     let script = Script::new().transmit(0, packets.collect());
-    let (guest, report) = watched(Config { sink: Sink::Steal, ..Config::default() }, &script)?;
-    assert_exact(&guest, &report);
+    let (guests, report) = watched(vec![(Config { sink: Sink::Steal, ..Config::default() }, script)])?;
+    let guest = &guests[0];
+    assert_exact(guest, &report);
     let truth = guest.truth()?.pairs.remove(0).tx;
-    let copies = &tx(&guest, &report)["copies"];
+    let copies = &row(guest, &report)["tx"]["copies"];
     assert_eq!(copies["why"]["short"], truth.short(), "{copies}");
     assert_eq!(copies["zerocopy"], truth.flow.packets() - truth.short(), "{copies}");
     assert_eq!(copies["in_flight"], 0, "{copies}");

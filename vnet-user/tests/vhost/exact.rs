@@ -2,9 +2,10 @@
 
 use std::{env, time::UNIX_EPOCH};
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use proptest::{
     prelude::{Just, ProptestConfig, Strategy},
+    strategy::ValueTree,
     test_runner::{RngAlgorithm, TestCaseError, TestRng, TestRunner},
 };
 use vnet_driver::{
@@ -12,30 +13,10 @@ use vnet_driver::{
     need,
     netns::Netns,
     vhost::{Config, Guest, Kick, Packet, Script, Side, Step, UsedEvent, kernel::returns_refused, random},
+    vnet::Report,
 };
 
-use crate::{assert_exact, observe, vhost, watched};
-
-#[test]
-fn one_pair_that_sends() -> Result<()> {
-    need!(vhost());
-    let script = Script::new().transmit(0, Packet::new(100).times(200));
-    let (guest, report) = watched(Config::default(), &script)?;
-    assert_exact(&guest, &report);
-    Ok(())
-}
-
-#[test]
-fn one_pair_that_receives() -> Result<()> {
-    need!(vhost());
-    let script = Script::new()
-        .on(0, Step::PostRx(vec![1526; 300]))
-        .on(0, Step::Kick(Side::Rx, Kick::Always))
-        .receive(0, Packet::new(100).times(200));
-    let (guest, report) = watched(Config::default(), &script)?;
-    assert_exact(&guest, &report);
-    Ok(())
-}
+use crate::{assert_exact, expect, keys, observe, row, vhost, watched};
 
 #[test]
 fn both_directions_at_once() -> Result<()> {
@@ -58,80 +39,73 @@ fn both_directions_at_once() -> Result<()> {
 }
 
 #[test]
-fn every_length_around_every_limit() -> Result<()> {
+fn every_length_around_every_limit_and_gso() -> Result<()> {
     need!(vhost());
     let edges = [14_u32, 60, 64, 128, 243, 244, 256, 512, 1024, 1518, 3380, 3636, 4096, 9000, 65_000];
     let lengths: Vec<_> = edges.iter().flat_map(|edge| edge.saturating_sub(2).max(14)..=edge + 2).collect();
     let packets: Vec<_> = lengths.iter().map(|len| Packet::new(*len)).collect();
-    for send_buffer in [None, Some(1 << 20)] {
-        let mut script = Script::new().on(0, Step::Refill(Some(65_550)));
-        for some in packets.chunks(40) {
-            script = script.transmit(0, some.to_vec());
-        }
-        let received: Vec<_> =
-            lengths.iter().filter(|len| **len <= 9000).map(|len| Packet::new(*len)).collect();
-        script = script.receive(0, received);
-        let (guest, report) = watched(Config { send_buffer, ..Config::default() }, &script)?;
-        assert_exact(&guest, &report);
+    let mut script = Script::new().on(0, Step::Refill(Some(65_550)));
+    for some in packets.chunks(40) {
+        script = script.transmit(0, some.to_vec());
     }
+    script = script.receive(0, packets.into_iter().filter(|packet| packet.len <= 9000).collect());
+    // In one piece and in several.
+    let gso = [1600_u32, 2962, 3600, 5000, 30_000, 65_226].into_iter().flat_map(|len| {
+        [Packet::new(len).gso(Gso::Tcp4, 1448), Packet::new(len).gso(Gso::Tcp6, 1428).parts(3)]
+    });
+    let script = script.transmit(0, gso.collect());
+    let case = |send_buffer| (Config { send_buffer, ..Config::default() }, script.clone());
+    let (guests, report) = watched(vec![case(None), case(Some(1 << 20))])?;
+    guests.iter().for_each(|guest| assert_exact(guest, &report));
     Ok(())
 }
 
 #[test]
-fn gso_packets_in_one_piece_and_in_several() -> Result<()> {
+fn rings_with_and_without_calls_and_buffers() -> Result<()> {
     need!(vhost());
-    for send_buffer in [None, Some(1 << 20)] {
-        let mut packets = Vec::new();
-        for len in [1600_u32, 2962, 3600, 5000, 30_000, 65_226] {
-            packets.push(Packet::new(len).gso(Gso::Tcp4, 1448));
-            packets.push(Packet::new(len).gso(Gso::Tcp6, 1428).parts(3));
-        }
-        let script = Script::new().transmit(0, packets);
-        let (guest, report) = watched(Config { send_buffer, ..Config::default() }, &script)?;
-        assert_exact(&guest, &report);
-    }
-    Ok(())
-}
-
-#[test]
-fn calls_that_the_guest_does_not_want() -> Result<()> {
-    need!(vhost());
-    let script = Script::new()
+    let sends = Script::new().transmit(0, Packet::new(100).times(200));
+    let receives = Script::new()
+        .on(0, Step::PostRx(vec![1526; 300]))
+        .on(0, Step::Kick(Side::Rx, Kick::Always))
+        .receive(0, Packet::new(100).times(200));
+    let no_calls = Script::new()
         .on(0, Step::UsedEvent(Side::Tx, UsedEvent::Never))
         .transmit(0, Packet::new(100).times(200))
         .on(0, Step::UsedEvent(Side::Tx, UsedEvent::Next))
         .transmit(0, Packet::new(100).times(100));
-    let (guest, report) = watched(Config { event_idx: true, ..Config::default() }, &script)?;
-    assert_exact(&guest, &report);
-    let row = report.queue(guest.key(0)).expect("counted");
-    assert!(row["tx"]["calls_suppressed"].as_u64() > Some(0), "{row}");
-    Ok(())
-}
-
-#[test]
-fn no_buffers_and_more_than_one_each() -> Result<()> {
-    need!(vhost());
-    let script = Script::new()
+    let no_buffers_and_several_each = Script::new()
         .on(0, Step::Inject(Packet::new(3000).times(20)))
         .on(0, Step::PostRx(vec![1000; 30]))
         .on(0, Step::Kick(Side::Rx, Kick::Always))
         .on(0, Step::PostRx(vec![1000; 100]))
         .on(0, Step::Kick(Side::Rx, Kick::Always))
         .on(0, Step::Wait(Side::Rx));
-    let (guest, report) = watched(Config::default(), &script)?;
-    assert_exact(&guest, &report);
+    let plain = Config::default;
+    let (guests, report) = watched(vec![
+        (Config { event_idx: true, ..plain() }, no_calls),
+        (plain(), sends),
+        (plain(), receives),
+        (plain(), no_buffers_and_several_each),
+    ])?;
+    guests.iter().for_each(|guest| assert_exact(guest, &report));
+    let tx = &row(&guests[0], &report)["tx"];
+    assert!(tx["calls_suppressed"].as_u64() > Some(0), "{tx}");
     Ok(())
 }
 
-/// A runner with a printed seed; `VNET_SEED` and `VNET_CASES` choose others.
-fn runner(cases: u32) -> TestRunner {
-    let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let clock = UNIX_EPOCH.elapsed().map_or(0, |now| now.as_secs() % 1_000_000);
-    let seed = number("VNET_SEED").unwrap_or(clock);
-    println!("seed {seed}");
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// `VNET_SEED`, or another each time.
+fn seed() -> u64 {
+    number("VNET_SEED").unwrap_or_else(|| UNIX_EPOCH.elapsed().map_or(0, |now| now.as_secs() % 1_000_000))
+}
+
+/// A runner that draws the same for one seed.
+fn runner(seed: u64, cases: u32) -> TestRunner {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let cases = number("VNET_CASES").and_then(|n| u32::try_from(n).ok()).unwrap_or(cases);
     let config = ProptestConfig {
         cases,
         failure_persistence: None,
@@ -141,16 +115,33 @@ fn runner(cases: u32) -> TestRunner {
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
 }
 
+/// All cases at first under one vnet; only when something differs each under its own, which is how the failing one is made
+/// small.
 #[test]
 fn whatever_a_guest_does() -> Result<()> {
     need!(vhost());
     let runts = returns_refused()?;
     let any = random::configs(4)
         .prop_flat_map(move |config| (Just(config.clone()), random::scripts(&config, 4, runts)));
-    let result = runner(12).run(&any, |(config, script)| {
+    let (seed, cases) = (seed(), number("VNET_CASES").unwrap_or(16));
+    println!("VNET_SEED={seed} VNET_CASES={cases}");
+    let cases = u32::try_from(cases)?;
+    let mut runner = runner(seed, cases);
+    let drawn = (0..cases).map(|_| Ok(any.new_tree(&mut runner).map_err(Error::msg)?.current()));
+    let (guests, report) = watched(drawn.collect::<Result<_>>()?)?;
+    let differences = |guests: &[Guest], report: &Report| -> Result<String> {
+        let each = guests.iter().map(|guest| Ok(expect::differences(&keys(guest), &guest.truth()?, report)));
+        each.collect()
+    };
+    let first = differences(&guests, &report)?;
+    drop(guests);
+    if first.is_empty() {
+        return Ok(());
+    }
+    let result = self::runner(seed, cases).run(&any, |(config, script)| {
         let run = || -> Result<String> {
-            let (guest, report) = watched(config.clone(), &script)?;
-            Ok(crate::expect::differences(&guest, &guest.truth()?, &report))
+            let (guests, report) = watched(vec![(config, script)])?;
+            differences(&guests, &report)
         };
         match run() {
             Ok(differences) if differences.is_empty() => Ok(()),
@@ -158,8 +149,8 @@ fn whatever_a_guest_does() -> Result<()> {
             Err(error) => Err(TestCaseError::fail(format!("{error:#}"))),
         }
     });
-    if let Err(error) = result {
-        panic!("{error}");
+    match result {
+        Err(error) => panic!("{error}"),
+        Ok(()) => panic!("vnet and the truth differ, when all guests are seen by one vnet:\n{first}"),
     }
-    Ok(())
 }

@@ -4,23 +4,23 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 use vnet_driver::{
-    truth::{Counts, Ledger},
-    vhost::{Guest, truth::Truth},
+    truth::{Counts, Ledger, Queue},
+    vhost::truth::Truth,
     vnet::Report,
 };
 
-/// Every difference, one line each.
-pub(crate) fn differences(guest: &Guest, truth: &Truth, report: &Report) -> String {
+/// Every difference, one line each; `keys` are those of the pairs.
+pub(crate) fn differences(keys: &[Queue], truth: &Truth, report: &Report) -> String {
     let mut ledger = Ledger::default();
-    for (index, pair) in (0..).zip(&truth.pairs) {
+    for (key, pair) in keys.iter().zip(&truth.pairs) {
         let mut counts = Counts { tx: pair.tx.flow.clone(), rx: pair.rx.flow.clone() };
         counts.rx.add_drops("FULL_RING", pair.rx.dropped);
-        ledger.0.insert(guest.key(index), counts);
+        ledger.0.insert(*key, counts);
     }
     let mut lines = report.differences(&ledger);
-    for (index, pair) in (0..).zip(&truth.pairs) {
+    for (index, (key, pair)) in keys.iter().zip(&truth.pairs).enumerate() {
         let idle = pair.tx.ring.used + pair.rx.ring.used + pair.tx.ring.kicks + pair.rx.ring.kicks == 0;
-        let Some(row) = report.queue(guest.key(index)).filter(|_| !idle) else { continue };
+        let Some(row) = report.queue(*key).filter(|_| !idle) else { continue };
         let (tx, rx) = (&row["tx"], &row["rx"]);
         let mut same = |what: &str, seen: &Value, real: u64| {
             if *seen != real {
@@ -45,6 +45,8 @@ pub(crate) fn differences(guest: &Guest, truth: &Truth, report: &Report) -> Stri
         let why = |what: &str| copies["why"][what].as_u64().unwrap_or(u64::MAX / 16);
         let reasons = ["module_off", "short", "pending", "backoff"].map(why);
         same("reasons of copies", &Value::from(reasons.iter().sum::<u64>()), all[0] + all[1]);
+        let failed = why("rejected") + why("late");
+        same("reasons of zero-copy that failed", &Value::from(failed), all[3]);
         let sizes = tx["batch_sizes"].as_array().into_iter().flatten();
         let batches = sizes.map(|class| class["count"].as_u64().unwrap_or(u64::MAX / 16)).sum::<u64>();
         same("batches by size", &Value::from(batches), tx["batches"].as_u64().unwrap_or(u64::MAX));

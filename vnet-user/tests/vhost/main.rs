@@ -6,12 +6,20 @@
 mod copies;
 mod exact;
 mod expect;
+mod golden;
+mod late;
+mod life;
+mod others;
+mod seen;
+mod stalls;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
+use serde_json::Value;
 use vnet_driver::{
     netns::Netns,
+    truth::Queue,
     vhost::{Config, Guest, Script},
     vnet::{Report, Vnet},
 };
@@ -23,29 +31,56 @@ fn binary() -> PathBuf {
 
 /// Starts it; returns once it counts.
 fn observe() -> Result<Vnet> {
-    Vnet::start(&binary(), &[])
+    let vnet = Vnet::start(&binary(), &[])?;
+    println!("vnet counts after {:.1} s", vnet.ready_after.as_secs_f64());
+    Ok(vnet)
 }
 
-/// Why these tests cannot run here, or `None`.
+/// Why tests of what vnet sees of vhost cannot run here, or `None`.
 fn vhost() -> Option<String> {
+    let unseen = || {
+        (!seen::described())
+            .then(|| "this kernel does not describe the functions of its modules (no BTF)".to_owned())
+    };
+    real_vhost().or_else(unseen)
+}
+
+/// Why tests with vnet and the real `vhost_net` cannot run here, or `None`.
+fn real_vhost() -> Option<String> {
     let fatal = vnet::live::prereq::check().into_iter().find(|problem| problem.fatal);
     let object = || vnet::live::object().err().map(|error| format!("{error:#}"));
     fatal.map(|problem| problem.sentence).or_else(object).or_else(vnet_driver::need::vhost)
 }
 
-/// A guest in a namespace of its own, made while vnet watches, after a script; and what vnet says of it.
-fn watched(config: Config, script: &Script) -> Result<(Guest, Report)> {
+/// Guests, each in a namespace of its own, made while one vnet watches, after their scripts; and what vnet says of them.
+/// Starting vnet is what takes time in an emulated machine.
+fn watched(cases: Vec<(Config, Script)>) -> Result<(Vec<Guest>, Report)> {
     let vnet = observe()?;
-    let guest = Guest::new(&Netns::new()?, config)?;
-    guest.run(script)?;
-    guest.truth()?; // all that was begun is done
-    Ok((guest, vnet.finish()?))
+    let run = |(config, script)| {
+        let guest = Guest::new(&Netns::new()?, config)?;
+        guest.run(&script)?;
+        guest.truth()?; // all that was begun is done
+        Ok(guest)
+    };
+    let guests = cases.into_iter().map(run).collect::<Result<_>>()?;
+    Ok((guests, vnet.finish()?))
+}
+
+/// What vnet says of the first pair of a guest.
+#[track_caller]
+fn row<'a>(guest: &Guest, report: &'a Report) -> &'a Value {
+    report.queue(guest.key(0)).expect("the queue is listed")
+}
+
+/// The keys of a guest's pairs.
+fn keys(guest: &Guest) -> Vec<Queue> {
+    (0..guest.config().pairs).map(|pair| guest.key(pair)).collect()
 }
 
 /// Fails with every difference at once.
 #[track_caller]
 fn assert_exact(guest: &Guest, report: &Report) {
     let truth = guest.truth().expect("the truth can be had");
-    let differences = expect::differences(guest, &truth, report);
+    let differences = expect::differences(&keys(guest), &truth, report);
     assert!(differences.is_empty(), "vnet and the truth differ:\n{differences}");
 }

@@ -33,6 +33,11 @@ impl Program {
         Self::load(SCHED_CLS, &[mov64(0, 4), EXIT])
     }
 
+    /// A classifier that sends every packet on, out of device `ifindex`, as it is (`bpf_redirect`).
+    pub fn redirect(ifindex: u32) -> io::Result<Self> {
+        Self::load(SCHED_CLS, &[mov64(1, ifindex), mov64(2, 0), call(23), EXIT])
+    }
+
     fn load(kind: u32, instructions: &[u64]) -> io::Result<Self> {
         sys::bpf_load(kind, instructions).map(Self)
     }
@@ -65,6 +70,11 @@ const EXIT: u64 = 0x95;
 /// `dst = imm`.
 const fn mov64(dst: u64, imm: u32) -> u64 {
     0xb7 | dst << 8 | (imm as u64) << 32
+}
+
+/// Calls a helper.
+const fn call(helper: u32) -> u64 {
+    0x85 | (helper as u64) << 32
 }
 
 /// `dst = src`.

@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod ethtool;
 pub mod frame;
 pub mod ftrace;
+pub mod hold;
 pub mod host;
 pub mod link;
 pub mod load;

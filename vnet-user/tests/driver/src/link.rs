@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use anyhow::{Context, Result, bail};
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
 };
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -181,6 +182,26 @@ impl Links {
     }
 
     /// Sends one request and reads up to its acknowledgement; the link that came with it, if one did.
+    /// Puts a qdisc before a device that holds what is to leave it, or lets out what it holds and all that comes
+    /// (net/sched/sch_plug.c).
+    pub fn plug(&self, ifindex: u32, hold: bool) -> Result<()> {
+        const OPTIONS: u16 = 2;
+        const RELEASE: u32 = 2;
+        const LIMIT: u32 = 3;
+        let mut qdisc = TcMessage::with_index(i32::try_from(ifindex)?);
+        qdisc.header.parent = TcHandle::ROOT;
+        qdisc.header.handle = TcHandle { major: 1, minor: 0 };
+        qdisc.attributes.push(TcAttribute::Kind("plug".into()));
+        // `struct tc_plug_qopt`: what to do, and bytes to hold at most.
+        let (action, bytes, flags) =
+            if hold { (LIMIT, 256_u32 << 20, NLM_F_CREATE | NLM_F_EXCL) } else { (RELEASE, 0, 0) };
+        let options = [action.to_ne_bytes(), bytes.to_ne_bytes()].concat();
+        qdisc.attributes.push(TcAttribute::Other(DefaultNla::new(OPTIONS, options)));
+        self.send(RouteNetlinkMessage::NewQueueDiscipline(qdisc), flags)
+            .context("cannot set the plug")
+            .map(drop)
+    }
+
     fn send(&self, message: RouteNetlinkMessage, flags: u16) -> Result<Option<LinkMessage>> {
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;

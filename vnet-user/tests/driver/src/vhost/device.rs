@@ -91,6 +91,25 @@ impl Device {
         OpenOptions::new().read(true).write(true).open("/dev/vhost-net").map(Self)
     }
 
+    /// Opens another kind of vhost device, which has the same ioctls beside its own.
+    pub(super) fn open_vsock() -> io::Result<Self> {
+        OpenOptions::new().read(true).write(true).open("/dev/vhost-vsock").map(Self)
+    }
+
+    /// The address of a vsock guest (include/uapi/linux/vhost.h: `VHOST_VSOCK_SET_GUEST_CID`).
+    pub(super) fn set_cid(&self, cid: u64) -> io::Result<()> {
+        let mut cid = cid;
+        // SAFETY: the ioctl reads one u64.
+        unsafe { self.control(TO_KERNEL, 0x60, 8, &mut cid) }
+    }
+
+    /// A vsock device begins to work (`VHOST_VSOCK_SET_RUNNING`).
+    pub(super) fn set_running(&self) -> io::Result<()> {
+        let mut running = 1_i32;
+        // SAFETY: the ioctl reads one int.
+        unsafe { self.control(TO_KERNEL, 0x61, size_of::<i32>(), &mut running) }
+    }
+
     /// Makes this process its owner: its worker is started.
     pub(super) fn set_owner(&self) -> io::Result<()> {
         // SAFETY: the ioctl ignores its argument.

@@ -56,6 +56,7 @@ mod script;
 mod sink;
 pub mod truth;
 mod tx;
+mod vsock;
 
 use std::time::Duration;
 
@@ -64,6 +65,7 @@ pub use memory::Memory;
 pub use packet::{Packet, SHORTEST};
 pub use pair::SLOT;
 pub use script::{Kick, Script, Side, Step, UsedEvent};
+pub use vsock::Vsock;
 
 /// Where the tap hands over what the guest sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

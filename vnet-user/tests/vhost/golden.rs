@@ -1,0 +1,155 @@
+//! Counts that follow from how vhost is written, whatever the machine: calls, batches, and why runs of the worker end.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use vnet_driver::{
+    ftrace::{self, Functions},
+    need,
+    netns::Netns,
+    vhost::{Config, Guest, Kick, Packet, Script, Side, Step, kernel::Kernel},
+};
+
+use crate::{assert_exact, observe, row, vhost, watched};
+
+/// Batches by packets in them as vnet tells them, of so many full batches and one of the rest.
+fn sizes(full: u64, rest: u64) -> Value {
+    let edges = [Some(1_u64), Some(3), Some(7), Some(15), Some(31), Some(63), None];
+    let class = |le: Option<u64>, below: u64| rest > below && le.is_none_or(|le| rest <= le);
+    let mut below = 0;
+    let rows = edges.map(|le| {
+        let count = u64::from(class(le, below)) + if le.is_none() { full } else { 0 };
+        below = le.unwrap_or(below);
+        json!({ "le": le, "count": count })
+    });
+    Value::from(rows.to_vec())
+}
+
+#[test]
+fn batches_and_calls_of_one_publication() -> Result<()> {
+    need!(vhost());
+    let kernel = Kernel::look()?;
+    // Packets and their length with the vnet header; calls and full batches and packets of the last batch in copy mode.
+    let large = u64::from(!kernel.batches_large());
+    let cases: [(usize, u32, u64, u64, u64); 6] = [
+        (64, 112, 1, 1, 0),
+        (65, 112, 2, 1, 1),
+        (200, 112, 4, 3, 8),
+        (10, 5000, 1 + 9 * large, 0, 0),
+        (20, 3648, 1, 0, 20),
+        (20, 3649, 1 + 19 * large, 0, 0),
+    ];
+    let send = |count: usize, len: u32| Script::new().transmit(0, Packet::new(len - 12).times(count));
+    let mut all: Vec<_> =
+        cases.iter().map(|(count, len, ..)| (Config::default(), send(*count, *len))).collect();
+    all.push((Config { send_buffer: Some(1 << 20), ..Config::default() }, send(200, 112)));
+    let silent = Script::new().on(0, Step::Interrupts(Side::Tx, false));
+    all.push((Config::default(), silent.transmit(0, Packet::new(100).times(200))));
+    let (mut guests, report) = watched(all)?;
+    guests.iter().for_each(|guest| assert_exact(guest, &report));
+    let (silent, limited) = (guests.pop().context("a guest")?, guests.pop().context("a guest")?);
+    for ((count, len, calls, full, rest), guest) in cases.into_iter().zip(&guests) {
+        let tx = &row(guest, &report)["tx"];
+        let count = count as u64;
+        // Zero-copy: a call per packet, copied or not, and no batch.
+        let (calls, full, rest) = if kernel.zerocopy { (count, 0, 0) } else { (calls, full, rest) };
+        let batches = full + u64::from(rest > 0);
+        assert_eq!(
+            (&tx["calls"], &tx["used"], &tx["batches"], &tx["batch_sizes"]),
+            (&json!(calls), &json!(count), &json!(batches), &sizes(full, rest)),
+            "{count} x {len} on {kernel:?}: {tx}"
+        );
+        assert_eq!((&tx["kicks"], &tx["calls_suppressed"]), (&json!(1), &json!(0)), "{tx}");
+    }
+    // With a limited send buffer there are no batches; a flag forbids calls.
+    let updates = if kernel.zerocopy { 200 } else { 4 };
+    let tx = &row(&limited, &report)["tx"];
+    assert_eq!(
+        (&tx["calls"], &tx["batches"], &tx["copies"]["single"]),
+        (&json!(updates), &json!(0), &json!(200)),
+        "{tx}"
+    );
+    let tx = &row(&silent, &report)["tx"];
+    assert_eq!((&tx["calls"], &tx["calls_suppressed"]), (&json!(0), &json!(updates)), "{tx}");
+    Ok(())
+}
+
+/// Sum of the runs of a side.
+fn runs(side: &Value) -> u64 {
+    ["empty", "weight", "busy_poll", "no_buffers"].iter().filter_map(|why| side["runs"][why].as_u64()).sum()
+}
+
+#[test]
+fn why_runs_end() -> Result<()> {
+    need!(vhost());
+    need!(ftrace::missing());
+    let vnet = observe()?;
+    let functions = Functions::count(&["handle_tx_copy", "handle_tx_zerocopy", "handle_rx"])?;
+    let guest = Guest::new(&Netns::new()?, Config { ring: 1024, ..Config::default() })?;
+    let script = Script::new()
+        // 256 and 256 and 88 packets; then 105 packets that make 512 KiB, and the rest.
+        .transmit(0, Packet::new(100).times(600))
+        .transmit(0, Packet::new(5000).times(200))
+        // The first packet finds no buffer; with buffers 256, 256 and 88.
+        .on(0, Step::Inject(Packet::new(100).times(600)))
+        .on(0, Step::PostRx(vec![1526; 600]))
+        .on(0, Step::Kick(Side::Rx, Kick::Wanted))
+        .on(0, Step::Wait(Side::Rx));
+    guest.run(&script)?;
+    guest.truth()?;
+    let report = vnet.finish()?;
+    assert_exact(&guest, &report);
+    let calls = functions.calls()?;
+    let row = row(&guest, &report);
+    let count = |name: &str| calls.get(name).copied().unwrap_or(0);
+    println!("{calls:?}; tx {}, rx {}", row["tx"]["runs"], row["rx"]["runs"]);
+    let (tx, rx) = (&row["tx"]["runs"], &row["rx"]["runs"]);
+    assert_eq!(runs(&row["tx"]), count("handle_tx_copy") + count("handle_tx_zerocopy"), "runs of TX: {tx}");
+    assert_eq!(runs(&row["rx"]), count("handle_rx"), "runs of RX: {rx}");
+    assert_eq!(
+        (&tx["weight"], &tx["busy_poll"], &tx["no_buffers"]),
+        (&json!(3), &json!(0), &json!(0)),
+        "{tx}"
+    );
+    assert_eq!(
+        (&rx["weight"], &rx["busy_poll"], &rx["no_buffers"]),
+        (&json!(2), &json!(0), &json!(1)),
+        "{rx}"
+    );
+    Ok(())
+}
+
+/// Guests of 1 to 8 pairs; each pair sends and is sent its own number of packets, one pair after the other.
+#[test]
+fn one_to_eight_pairs_and_a_tap_that_is_full() -> Result<()> {
+    need!(vhost());
+    let vnet = observe()?;
+    let mut guests = Vec::new();
+    let full = Guest::new(&Netns::new()?, Config::default())?;
+    let script = Script::new()
+        .on(0, Step::Inject(Packet::new(100).times(1300)))
+        .on(0, Step::Refill(Some(1526)))
+        .on(0, Step::Wait(Side::Rx));
+    full.run(&script)?;
+    for pairs in 1..=8 {
+        let config = Config { pairs, event_idx: pairs % 2 == 0, ..Config::default() };
+        let guest = Guest::new(&Netns::new()?, config)?;
+        for pair in 0..pairs {
+            let n = usize::from(10 * pairs + pair);
+            let script = Script::new()
+                .on(pair, Step::PostRx(vec![1526; n]))
+                .on(pair, Step::Kick(Side::Rx, Kick::Wanted))
+                .transmit(pair, Packet::new(60 + u32::from(pair)).times(n))
+                .receive(pair, Packet::new(600 + u32::from(pair)).times(n));
+            guest.run(&script)?;
+        }
+        guest.truth()?;
+        guests.push(guest);
+    }
+    full.truth()?;
+    let report = vnet.finish()?;
+    guests.iter().chain([&full]).for_each(|guest| assert_exact(guest, &report));
+    let rx = &row(&full, &report)["rx"];
+    println!("1300 without buffers: {} dropped", rx["drops"]);
+    assert!(rx["drops"]["FULL_RING"].as_u64().is_some_and(|dropped| (200..=300).contains(&dropped)), "{rx}");
+    Ok(())
+}

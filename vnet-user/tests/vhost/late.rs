@@ -1,0 +1,113 @@
+//! Zero-copy packets that are copied after all.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use vnet_driver::{
+    need,
+    netns::Netns,
+    vhost::{Config, Guest, Packet, Script, Side, Sink, Step, bridge, kernel::Kernel, truth},
+};
+
+use crate::{assert_exact, observe, row, vhost, watched};
+
+/// Why there is no zero-copy, aloud.
+fn copy_mode() -> Result<Option<String>> {
+    let zerocopy = Kernel::look()?.zerocopy;
+    Ok((!zerocopy).then(|| "vhost_net is loaded without experimental_zcopytx".to_owned()))
+}
+
+/// Whether the kernel copies what it hands to the last receiver of its stack too (`__netif_receive_skb_core`, before
+/// Linux 6.13).
+fn copies_for_the_stack() -> Result<bool> {
+    let release = Kernel::look()?.release;
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    Ok((numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (6, 13))
+}
+
+/// What must be so when everything that was to go without a copy was copied late: nothing went without.
+fn all_late(copies: &Value, truth: &truth::Tx) {
+    let number = |value: &Value| value.as_u64().unwrap_or(u64::MAX / 16);
+    let why = &copies["why"];
+    assert_eq!((&copies["zerocopy"], &copies["in_flight"]), (&json!(0), &json!(0)), "{copies}");
+    assert_eq!((&why["rejected"], &why["late"]), (&json!(0), &copies["zerocopy_failed"]), "{copies}");
+    assert!(number(&why["late"]) > 0, "{copies}");
+    // In the end every byte was copied: frames and what the tap reads of the vnet header.
+    assert_eq!(copies["bytes"], truth.flow.bytes() + 10 * truth.flow.packets(), "{copies}");
+    assert_eq!(why["short"], truth.short(), "{copies}");
+    // After the first that fails, one in 64 may (`vhost_net_tx_select_zcopy`).
+    assert!(number(&why["backoff"]) > number(&why["late"]), "{copies}");
+}
+
+#[test]
+fn packets_that_the_host_reads_or_drops() -> Result<()> {
+    need!(vhost());
+    need!(copy_mode()?);
+    let packets = [100_u32, 1000, 1514, 9000].into_iter().flat_map(|len| Packet::new(len).times(100));
+    let script = Script::new().on(0, Step::Send(packets.collect())).on(0, Step::Wait(Side::Tx));
+    let read = (Config { sink: Sink::Receiver, ..Config::default() }, script);
+    let dropped = (Config::default(), Script::new().transmit(0, Packet::new(1000).times(100)));
+    let (guests, report) = watched(vec![read, dropped])?;
+    guests.iter().for_each(|guest| assert_exact(guest, &report));
+    dropped_are_not_copied(&row(&guests[1], &report)["tx"]["copies"]);
+    let guest = &guests[0];
+    let truth = guest.truth()?.pairs.remove(0).tx;
+    let copies = &row(guest, &report)["tx"]["copies"];
+    println!("{copies}");
+    if copies_for_the_stack()? {
+        all_late(copies, &truth);
+    } else {
+        assert_eq!(
+            (&copies["zerocopy_failed"], &copies["why"]["backoff"]),
+            (&json!(0), &json!(0)),
+            "{copies}"
+        );
+        assert!(copies["zerocopy"].as_u64() > Some(100), "{copies}");
+        let single = truth.short() + copies["why"]["pending"].as_u64().unwrap_or(0);
+        assert_eq!(copies["single"], single, "{copies}");
+    }
+    Ok(())
+}
+
+fn dropped_are_not_copied(copies: &Value) {
+    println!("{copies}");
+    let number = |value: &Value| value.as_u64().unwrap_or(u64::MAX / 16);
+    assert_eq!(number(&copies["why"]["late"]) + number(&copies["why"]["rejected"]), 0, "{copies}");
+    // Of each uncopied packet the tap reads 10 bytes of the vnet header and the first 128 of the frame.
+    let copied = 138 * number(&copies["zerocopy"]) + 1010 * number(&copies["single"]);
+    assert_eq!(copies["bytes"], copied, "{copies}");
+}
+
+#[test]
+fn from_guest_to_guest() -> Result<()> {
+    need!(vhost());
+    let vnet = observe()?;
+    let netns = Netns::new()?;
+    let named = |name: &str| Config { name: name.into(), pairs: 2, ..Config::default() };
+    let (a, b) = (Guest::new(&netns, named("a"))?, Guest::new(&netns, named("b"))?);
+    if let Err(why) = bridge(&netns, "br0", &[&a, &b]) {
+        println!("skipped: needs a bridge: {why:#}");
+        return Ok(());
+    }
+    b.step(1, &Step::Refill(Some(1526)))?;
+    b.expect(1, 400)?;
+    let packets = [
+        Packet::new(100).to(1),
+        Packet::new(1514).to(1),
+        Packet::new(1514).to(1).parts(3),
+        Packet::new(9000).to(1),
+    ];
+    a.run(&Script::new().on(0, Step::Send(packets.repeat(100))).on(0, Step::Wait(Side::Tx)))?;
+    b.step(1, &Step::Wait(Side::Rx))?;
+    let truth = a.truth()?.pairs.remove(0).tx;
+    b.truth()?;
+    let report = vnet.finish()?;
+    assert_exact(&a, &report);
+    assert_exact(&b, &report);
+    let copies = &row(&a, &report)["tx"]["copies"];
+    println!("{copies}");
+    if Kernel::look()?.zerocopy {
+        // The other tap keeps packets as long as it likes: it has each copied (`tun_net_xmit`).
+        all_late(copies, &truth);
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! Guests that begin and end while one vnet watches.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use vnet_driver::{
+    need,
+    netns::Netns,
+    truth::Queue,
+    vhost::{Config, Guest, Kick, Packet, Script, Side, Step, truth::Truth},
+    vnet::Vnet,
+};
+
+use crate::{assert_exact, expect, keys, observe, vhost};
+
+/// How long guests come and go when nobody says how often.
+const LONG: Duration = Duration::from_secs(20);
+
+fn descriptors(vnet: &Vnet) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{}/fd", vnet.pid().as_raw_nonzero()))?.count())
+}
+
+/// A pair sends and is sent `count` packets.
+fn both_ways(pair: u16, count: usize) -> Script {
+    Script::new()
+        .transmit(pair, Packet::new(100).times(count))
+        .on(pair, Step::PostRx(vec![1526; count]))
+        .on(pair, Step::Kick(Side::Rx, Kick::Wanted))
+        .receive(pair, Packet::new(200).times(count))
+}
+
+/// Guests that are opened, send, and are closed, one after the other, in one namespace and under one name; `VNET_CYCLES`
+/// says how many.
+#[test]
+fn guests_that_come_and_go() -> Result<()> {
+    need!(vhost());
+    let cycles = env::var("VNET_CYCLES").ok().map(|text| text.parse::<usize>()).transpose()?;
+    let (vnet, netns, began) = (observe()?, Netns::new()?, Instant::now());
+    let mut ended: Vec<(Vec<Queue>, Truth)> = Vec::new();
+    let mut first = None;
+    while cycles.map_or(began.elapsed() < LONG, |cycles| ended.len() < cycles) {
+        let guest = Guest::new(&netns, Config { pairs: 2, event_idx: true, ..Config::default() })?;
+        guest.run(&both_ways(0, 5 + ended.len() % 7))?;
+        guest.run(&both_ways(1, 1 + ended.len() % 3))?;
+        ended.push((keys(&guest), guest.truth()?));
+        if ended.len() == 3 {
+            first = Some(descriptors(&vnet)?);
+        }
+        if ended.len() % 2 == 0 {
+            drop(guest);
+        } else {
+            guest.end_tap_first();
+        }
+    }
+    let first = first.context("the machine is too slow for three guests")?;
+    // vnet may still be looking at what has changed.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while descriptors(&vnet)? > first {
+        ensure!(Instant::now() < deadline, "vnet had {first} files open, and now {}", descriptors(&vnet)?);
+        thread::sleep(Duration::from_millis(100));
+    }
+    println!("{} guests in {:.1} s, {first} files open", ended.len(), began.elapsed().as_secs_f64());
+    let report = vnet.finish()?;
+    let differs = |(number, (keys, truth)): (usize, &(Vec<Queue>, Truth))| {
+        let lines = expect::differences(keys, truth, &report);
+        (!lines.is_empty()).then(|| format!("guest {number}:\n{lines}"))
+    };
+    let differences: Vec<_> = ended.iter().enumerate().filter_map(differs).take(5).collect();
+    assert!(differences.is_empty(), "vnet and the truth differ:\n{}", differences.concat());
+    Ok(())
+}
+
+/// Says to the test that started this process what it is, and sends until it is killed.
+fn send_until_killed() -> Result<()> {
+    let guest = Guest::new(&Netns::new()?, Config::default())?;
+    guest.run(&both_ways(0, 30))?;
+    let (key, truth) = (guest.key(0), guest.truth()?);
+    println!("\nkill {} {} {}", key.netns, key.ifindex, truth.pairs[0].tx.flow.packets());
+    loop {
+        guest.step(0, &Step::Send(Packet::new(300).times(50)))?;
+    }
+}
+
+/// A process with a guest, killed while it sends: its pair, and packets that it is known to have sent.
+fn kill_one() -> Result<(Queue, u64)> {
+    let mut child = Command::new(env::current_exe()?)
+        .args([
+            "--exact",
+            "life::guests_that_end_in_any_order_or_are_killed",
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .env("VNET_TEST_SEND", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let said = BufReader::new(child.stdout.take().context("no stdout")?);
+    let line = said.lines().map_while(Result::ok).find(|line| line.starts_with("kill "));
+    child.kill()?;
+    child.wait()?;
+    let line = line.context("the process with the guest said nothing")?;
+    let numbers: Vec<u64> = line.split_whitespace().skip(1).map(str::parse).collect::<Result<_, _>>()?;
+    let [netns, ifindex, packets] = numbers[..] else { anyhow::bail!("it said {line}") };
+    Ok((Queue { netns, ifindex: u32::try_from(ifindex)?, generation: 0, queue: 0 }, packets))
+}
+
+#[test]
+fn guests_that_end_in_any_order_or_are_killed() -> Result<()> {
+    need!(vhost());
+    if env::var_os("VNET_TEST_SEND").is_some() {
+        return send_until_killed();
+    }
+    let vnet = observe()?;
+    let guest = Guest::new(&Netns::new()?, Config { pairs: 2, event_idx: true, ..Config::default() })?;
+    let mut script = both_ways(0, 3);
+    for end in [
+        vec![Step::Reset],
+        vec![Step::Close, Step::Open],
+        vec![Step::Backend(false), Step::Backend(true)],
+        vec![Step::Backend(false), Step::Close, Step::Open, Step::Reset],
+    ] {
+        script.0.extend(both_ways(1, 5).0);
+        script = script.all(1, end);
+    }
+    script.0.extend(both_ways(1, 7).0);
+    guest.run(&script)?;
+    let (killed, sent) = kill_one()?;
+    guest.run(&both_ways(1, 5))?;
+    let (keys, truth) = (keys(&guest), guest.truth()?);
+    let report = vnet.finish()?;
+    assert_exact(&guest, &report);
+    guest.end_tap_first();
+    assert_eq!(truth.pairs[1].tx.flow.packets(), 4 * 5 + 7 + 5);
+    assert_eq!(expect::differences(&keys, &truth, &report), "");
+    let row = report.queue(killed).context("the queue of the killed guest is not listed")?;
+    let tx = &row["tx"];
+    let number = |value: &Value| value.as_u64().unwrap_or(u64::MAX / 16);
+    let ledger = ["batched", "single", "zerocopy", "zerocopy_failed", "in_flight"]
+        .map(|what| number(&tx["copies"][what]));
+    assert!(number(&tx["packets"]) >= sent && number(&row["rx"]["packets"]) == 30, "{row}");
+    assert_eq!(ledger.iter().sum::<u64>(), number(&tx["packets"]), "{row}");
+    assert_eq!(tx["copies"]["in_flight"], 0, "{row}");
+    Ok(())
+}

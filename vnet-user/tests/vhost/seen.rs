@@ -1,0 +1,81 @@
+//! What vnet says that it sees of vhost, and what it does not.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use vnet_driver::{
+    need,
+    netns::Netns,
+    vhost::{Config, Guest, Kick, Packet, Script, Side, Step},
+};
+
+use crate::{observe, real_vhost};
+
+/// Whether this kernel describes `vhost_net` to programs: in BTF of the module, or of itself where it is built in.
+pub(crate) fn described() -> bool {
+    let module = |name: &str| {
+        Path::new("/sys/kernel/btf").join(name).exists()
+            || !Path::new("/sys/module").join(name).join("refcnt").exists()
+    };
+    ["tun", "vhost", "vhost_net"].into_iter().all(module)
+}
+
+#[test]
+fn what_cannot_be_seen_is_said() -> Result<()> {
+    need!(real_vhost());
+    let vnet = observe()?;
+    let guest = Guest::new(&Netns::new()?, Config::default())?;
+    let script = Script::new()
+        .on(0, Step::PostRx(vec![1526; 50]))
+        .on(0, Step::Kick(Side::Rx, Kick::Always))
+        .receive(0, Packet::new(300).times(30))
+        .transmit(0, Packet::new(100).times(200));
+    guest.run(&script)?;
+    guest.truth()?;
+    let report = vnet.finish()?;
+    let row = report.queue(guest.key(0)).context("the queue is not listed")?;
+    let (tx, rx) = (&row["tx"], &row["rx"]);
+    let signals: [(&str, &[&Value]); 5] = [
+        ("vhost.copies", &[&tx["copies"], &tx["batches"], &tx["batch_sizes"]]),
+        ("vhost.calls", &[&tx["calls"], &tx["calls_suppressed"], &tx["used"], &rx["calls"], &rx["buffers"]]),
+        ("vhost.kicks", &[&tx["kicks"], &rx["kicks"]]),
+        ("vhost.runs", &[&tx["runs"], &rx["runs"]]),
+        ("vhost.rx", &[&rx["copied_bytes"]]),
+    ];
+    let probes = report.0["probes"].as_array().context("no probes")?;
+    let ours: Vec<_> = probes
+        .iter()
+        .filter(|probe| probe["signal"].as_str().is_some_and(|s| s.starts_with("vhost.")))
+        .collect();
+    assert!(ours.len() >= signals.len(), "signals are not told of: {probes:?}");
+    for probe in &ours {
+        println!("{} {} {}", probe["signal"], probe["state"], probe["reason"]);
+        match probe["state"].as_str() {
+            Some("exact") => assert!(probe["reason"].is_null(), "{probe}"),
+            Some("unavailable") => {
+                let reason = probe["reason"].as_str().unwrap_or_default();
+                assert!(reason.len() > 10, "no reason: {probe}");
+                assert!(!described(), "this kernel describes it: {probe}");
+            }
+            _ => panic!("neither exact nor unavailable: {probe}"),
+        }
+    }
+    for (signal, counts) in signals {
+        let probe =
+            ours.iter().find(|probe| probe["signal"] == signal).with_context(|| format!("no {signal}"))?;
+        let exact = probe["state"] == "exact";
+        for count in counts {
+            assert_eq!(
+                !count.is_null(),
+                exact,
+                "{signal} is {}, its counts {counts:?}: {row}",
+                probe["state"]
+            );
+        }
+    }
+    // What the tap itself tells is there in any case.
+    assert_eq!((tx["packets"].as_u64(), rx["packets"].as_u64()), (Some(200), Some(30)), "{row}");
+    assert_eq!(report.0["lost"]["events"], 0, "{}", report.0["lost"]);
+    Ok(())
+}

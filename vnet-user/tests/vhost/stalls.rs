@@ -1,0 +1,99 @@
+//! A host that does not let go of packets: a full send buffer, and zero-copy packets in flight.
+
+use anyhow::Result;
+use serde_json::json;
+use vnet_driver::{
+    hold::Hold,
+    need,
+    netns::Netns,
+    vhost::{Config, Guest, Kick, Packet, Script, Side, Step, kernel::Kernel},
+};
+
+use crate::{assert_exact, observe, row, vhost};
+
+/// Makes a device that holds what comes from the guest's tap, or says why not.
+fn hold(guest: &Guest) -> Option<Hold> {
+    match Hold::new(guest.tap()) {
+        Ok(hold) => Some(hold),
+        Err(why) => {
+            println!("skipped: needs veth, sch_plug, sch_ingress and cls_bpf: {why:#}");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_full_send_buffer_is_tried_again() -> Result<()> {
+    need!(vhost());
+    let vnet = observe()?;
+    let config = Config { send_buffer: Some(20_000), ..Config::default() };
+    let guest = Guest::new(&Netns::new()?, config)?;
+    let Some(hold) = hold(&guest) else { return Ok(()) };
+    // Shorter than what goes without a copy, and longer.
+    for len in [100_u32, 1000] {
+        let script = Script::new()
+            .on(0, Step::Publish(Packet::new(len).times(150)))
+            .on(0, Step::Kick(Side::Tx, Kick::Always))
+            // Some more, while the buffer is full: each tries again and puts back.
+            .on(0, Step::Settle)
+            .on(0, Step::Kick(Side::Tx, Kick::Always))
+            .on(0, Step::Settle);
+        guest.run(&script)?;
+    }
+    hold.release()?;
+    guest.step(0, &Step::Wait(Side::Tx))?;
+    let truth = guest.truth()?;
+    assert_eq!(truth.pairs[0].tx.flow.packets(), 300);
+    let report = vnet.finish()?;
+    assert_exact(&guest, &report);
+    let tx = &row(&guest, &report)["tx"];
+    println!("{}", tx["runs"]);
+    assert!(tx["runs"]["no_buffers"].as_u64() >= Some(1), "the send buffer was never full: {}", tx["runs"]);
+    assert_eq!(tx["copies"]["in_flight"], 0, "{tx}");
+    Ok(())
+}
+
+/// What a guest that sends `count` packets of 1000 bytes at once has in flight, while none is let go and afterwards.
+#[test]
+fn packets_in_flight_and_those_that_are_too_many() -> Result<()> {
+    need!(vhost());
+    if !Kernel::look()?.zerocopy {
+        println!("skipped: vhost_net is loaded without experimental_zcopytx");
+        return Ok(());
+    }
+    for (ring, limit) in [(256_u16, 64_u64), (512, 128)] {
+        let (during, after) = (observe()?, observe()?);
+        let guest = Guest::new(&Netns::new()?, Config { ring, ..Config::default() })?;
+        let Some(hold) = hold(&guest) else { return Ok(()) };
+        let script = Script::new()
+            .on(0, Step::Publish(Packet::new(1000).times(200)))
+            .on(0, Step::Kick(Side::Tx, Kick::Always));
+        guest.run(&script)?;
+        // One more than the limit is sent without a copy (`vhost_exceeds_maxpend`: strictly more); the rest comes back.
+        let copied = 200 - limit - 1;
+        while guest.truth()?.pairs[0].tx.ring.used < copied {
+            guest.step(0, &Step::Settle)?;
+        }
+        let report = during.finish()?;
+        let tx = &row(&guest, &report)["tx"];
+        let copies = &tx["copies"];
+        assert_eq!(
+            (&copies["in_flight"], &copies["zerocopy"], &copies["single"], &copies["why"]["pending"]),
+            (&json!(limit + 1), &json!(0), &json!(copied), &json!(copied)),
+            "ring of {ring}: {copies}"
+        );
+        assert_eq!((&tx["packets"], &tx["used"]), (&json!(200), &json!(copied)), "{tx}");
+        hold.release()?;
+        guest.step(0, &Step::Wait(Side::Tx))?;
+        guest.truth()?;
+        let report = after.finish()?;
+        assert_exact(&guest, &report);
+        let copies = &row(&guest, &report)["tx"]["copies"];
+        assert_eq!(
+            (&copies["in_flight"], &copies["zerocopy"], &copies["single"]),
+            (&json!(0), &json!(limit + 1), &json!(copied)),
+            "ring of {ring}, after: {copies}"
+        );
+    }
+    Ok(())
+}
