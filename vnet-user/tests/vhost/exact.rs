@@ -16,7 +16,11 @@ use vnet_driver::{
     vnet::Report,
 };
 
-use crate::{assert_exact, expect, keys, observe, row, vhost, watched};
+use crate::{
+    assert_exact,
+    expect::{self, Known},
+    observe, row, vhost, watched,
+};
 
 #[test]
 fn both_directions_at_once() -> Result<()> {
@@ -34,7 +38,7 @@ fn both_directions_at_once() -> Result<()> {
         ]
     });
     guest.run_each(&scripts)?;
-    assert_exact(&guest, &vnet.finish()?);
+    assert_exact([&guest], &vnet.finish()?);
     Ok(())
 }
 
@@ -56,7 +60,7 @@ fn every_length_around_every_limit_and_gso() -> Result<()> {
     let script = script.transmit(0, gso.collect());
     let case = |send_buffer| (Config { send_buffer, ..Config::default() }, script.clone());
     let (guests, report) = watched(vec![case(None), case(Some(1 << 20))])?;
-    guests.iter().for_each(|guest| assert_exact(guest, &report));
+    assert_exact(&guests, &report);
     Ok(())
 }
 
@@ -87,7 +91,7 @@ fn rings_with_and_without_calls_and_buffers() -> Result<()> {
         (plain(), receives),
         (plain(), no_buffers_and_several_each),
     ])?;
-    guests.iter().for_each(|guest| assert_exact(guest, &report));
+    assert_exact(&guests, &report);
     let tx = &row(&guests[0], &report)["tx"];
     assert!(tx["calls_suppressed"].as_u64() > Some(0), "{tx}");
     Ok(())
@@ -130,8 +134,7 @@ fn whatever_a_guest_does() -> Result<()> {
     let drawn = (0..cases).map(|_| Ok(any.new_tree(&mut runner).map_err(Error::msg)?.current()));
     let (guests, report) = watched(drawn.collect::<Result<_>>()?)?;
     let differences = |guests: &[Guest], report: &Report| -> Result<String> {
-        let each = guests.iter().map(|guest| Ok(expect::differences(&keys(guest), &guest.truth()?, report)));
-        each.collect()
+        Ok(expect::differences(&guests.iter().map(Known::of).collect::<Result<Vec<_>>>()?, report))
     };
     let first = differences(&guests, &report)?;
     drop(guests);

@@ -13,12 +13,10 @@ use crate::{assert_exact, observe, row, vhost, watched};
 
 /// Batches by packets in them as vnet tells them, of so many full batches and one of the rest.
 fn sizes(full: u64, rest: u64) -> Value {
-    let edges = [Some(1_u64), Some(3), Some(7), Some(15), Some(31), Some(63), None];
-    let class = |le: Option<u64>, below: u64| rest > below && le.is_none_or(|le| rest <= le);
     let mut below = 0;
-    let rows = edges.map(|le| {
-        let count = u64::from(class(le, below)) + if le.is_none() { full } else { 0 };
-        below = le.unwrap_or(below);
+    let rows = [1_u64, 3, 7, 15, 31, 63, 64].map(|le| {
+        let count = u64::from((below + 1..=le).contains(&rest)) + if le == 64 { full } else { 0 };
+        below = le;
         json!({ "le": le, "count": count })
     });
     Value::from(rows.to_vec())
@@ -45,7 +43,7 @@ fn batches_and_calls_of_one_publication() -> Result<()> {
     let silent = Script::new().on(0, Step::Interrupts(Side::Tx, false));
     all.push((Config::default(), silent.transmit(0, Packet::new(100).times(200))));
     let (mut guests, report) = watched(all)?;
-    guests.iter().for_each(|guest| assert_exact(guest, &report));
+    assert_exact(&guests, &report);
     let (silent, limited) = (guests.pop().context("a guest")?, guests.pop().context("a guest")?);
     for ((count, len, calls, full, rest), guest) in cases.into_iter().zip(&guests) {
         let tx = &row(guest, &report)["tx"];
@@ -97,7 +95,7 @@ fn why_runs_end() -> Result<()> {
     guest.run(&script)?;
     guest.truth()?;
     let report = vnet.finish()?;
-    assert_exact(&guest, &report);
+    assert_exact([&guest], &report);
     let calls = functions.calls()?;
     let row = row(&guest, &report);
     let count = |name: &str| calls.get(name).copied().unwrap_or(0);
@@ -110,11 +108,9 @@ fn why_runs_end() -> Result<()> {
         (&json!(3), &json!(0), &json!(0)),
         "{tx}"
     );
-    assert_eq!(
-        (&rx["weight"], &rx["busy_poll"], &rx["no_buffers"]),
-        (&json!(2), &json!(0), &json!(1)),
-        "{rx}"
-    );
+    assert_eq!((&rx["weight"], &rx["busy_poll"]), (&json!(2), &json!(0)), "{rx}");
+    // A second packet may come before the first has made the worker deaf to more.
+    assert!(rx["no_buffers"].as_u64().is_some_and(|runs| (1..=2).contains(&runs)), "{rx}");
     Ok(())
 }
 
@@ -147,7 +143,7 @@ fn one_to_eight_pairs_and_a_tap_that_is_full() -> Result<()> {
     }
     full.truth()?;
     let report = vnet.finish()?;
-    guests.iter().chain([&full]).for_each(|guest| assert_exact(guest, &report));
+    assert_exact(guests.iter().chain([&full]), &report);
     let rx = &row(&full, &report)["rx"];
     println!("1300 without buffers: {} dropped", rx["drops"]);
     assert!(rx["drops"]["FULL_RING"].as_u64().is_some_and(|dropped| (200..=300).contains(&dropped)), "{rx}");

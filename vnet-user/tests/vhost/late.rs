@@ -47,7 +47,7 @@ fn packets_that_the_host_reads_or_drops() -> Result<()> {
     let read = (Config { sink: Sink::Receiver, ..Config::default() }, script);
     let dropped = (Config::default(), Script::new().transmit(0, Packet::new(1000).times(100)));
     let (guests, report) = watched(vec![read, dropped])?;
-    guests.iter().for_each(|guest| assert_exact(guest, &report));
+    assert_exact(&guests, &report);
     dropped_are_not_copied(&row(&guests[1], &report)["tx"]["copies"]);
     let guest = &guests[0];
     let truth = guest.truth()?.pairs.remove(0).tx;
@@ -101,8 +101,7 @@ fn from_guest_to_guest() -> Result<()> {
     let truth = a.truth()?.pairs.remove(0).tx;
     b.truth()?;
     let report = vnet.finish()?;
-    assert_exact(&a, &report);
-    assert_exact(&b, &report);
+    assert_exact([&a, &b], &report);
     let copies = &row(&a, &report)["tx"]["copies"];
     println!("{copies}");
     if Kernel::look()?.zerocopy {

@@ -19,10 +19,11 @@ use anyhow::Result;
 use serde_json::Value;
 use vnet_driver::{
     netns::Netns,
-    truth::Queue,
     vhost::{Config, Guest, Script},
     vnet::{Report, Vnet},
 };
+
+use self::expect::Known;
 
 /// The program under test.
 fn binary() -> PathBuf {
@@ -72,15 +73,10 @@ fn row<'a>(guest: &Guest, report: &'a Report) -> &'a Value {
     report.queue(guest.key(0)).expect("the queue is listed")
 }
 
-/// The keys of a guest's pairs.
-fn keys(guest: &Guest) -> Vec<Queue> {
-    (0..guest.config().pairs).map(|pair| guest.key(pair)).collect()
-}
-
-/// Fails with every difference at once.
+/// Fails with every difference at once. `guests` are all of their namespaces, and all run.
 #[track_caller]
-fn assert_exact(guest: &Guest, report: &Report) {
-    let truth = guest.truth().expect("the truth can be had");
-    let differences = expect::differences(&keys(guest), &truth, report);
-    assert!(differences.is_empty(), "vnet and the truth differ:\n{differences}");
+fn assert_exact<'a>(guests: impl IntoIterator<Item = &'a Guest>, report: &Report) {
+    let known: Result<Vec<_>> = guests.into_iter().map(Known::of).collect();
+    let differences = expect::differences(&known.expect("the truth can be had"), report);
+    assert!(differences.is_empty(), "vnet and the truth differ:\n{differences:.20000}");
 }

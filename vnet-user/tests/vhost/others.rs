@@ -48,7 +48,7 @@ fn vsock_is_no_network_device_and_queues_change_places() -> Result<()> {
     let truth = moving.truth()?;
     guest.truth()?;
     let report = vnet.finish()?;
-    assert_exact(&guest, &report);
+    assert_exact([&guest], &report);
     let mut known: BTreeSet<_> =
         truth.pairs.iter().flat_map(|pair| pair.workers.clone()).map(u64::from).collect();
     known.extend(guest.truth()?.pairs[0].workers.iter().map(|tid| u64::from(*tid)));

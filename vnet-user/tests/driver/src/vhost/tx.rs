@@ -26,6 +26,8 @@ impl Pair {
                 self.tx.ring.publish();
                 self.kick_wanted(Side::Tx)?;
                 rest = &rest[added..];
+            } else {
+                self.kick_wanted(Side::Tx)?; // what was published before without a kick has filled the ring
             }
             if let Some(next) = rest.first() {
                 let cost = self.tx.ring.cost(usize::from(next.parts));
