@@ -1,27 +1,26 @@
 //! From the object to running programs: maps are sized for this host, each program is loaded and attached on its own,
 //! and what could not be is said per signal.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use anyhow::{Context, Result, bail};
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{Array, HashMap, Map, MapData, Queue},
+    maps::Array,
     programs::{BtfTracePoint, ProgramError},
 };
 use vnet_ebpf::{
-    counter::{DropKey, Row, lost},
-    device::{Meta, NO_SLOT, SlotKey},
+    counter::lost,
     offsets::{Code, Field, by},
-    vhost::{Pair, VhostCode, VhostRow},
+    vhost::VhostCode,
 };
 
 use super::{
     bpf::verdict,
-    cache::{self, Cache},
+    cache::Cache,
     counters,
     kernel::Kernel,
-    mmap::{Plain, Shared},
+    maps::{self, Maps, map, possible_cpus},
     object::object,
     registrations::{self, Registrations},
     relocate, skipped,
@@ -92,34 +91,11 @@ pub(crate) struct Loaded {
     /// The programs that see vhost.
     pub(crate) vhost: Vhost,
     /// Files of all maps, for programs that are loaded later.
+    #[cfg_attr(not(test), expect(dead_code, reason = "modules that load later are yet to be attached to"))]
     files: Vec<(String, OwnedFd)>,
     /// What they say.
     #[cfg(feature = "probe-log")]
     pub(crate) log: super::probe_log::ProbeLog,
-}
-
-/// The maps that the probes and user space share.
-pub(crate) struct Maps {
-    /// Counters, a bank per possible CPU.
-    pub(crate) banks: Shared<Row>,
-    /// Owners of slots.
-    pub(crate) meta: Shared<Meta>,
-    /// The probes' cache; entries of released slots are cleared here.
-    pub(crate) cache: Cache,
-    /// What the probes could not count.
-    pub(crate) lost: Shared<[u64; lost::CELLS]>,
-    /// Drops by reason.
-    pub(crate) drops: HashMap<MapData, DropKey, u64>,
-    /// What vhost did, a row per slot.
-    pub(crate) vhost: Shared<VhostRow>,
-    /// vhost devices.
-    pub(crate) pairs: Shared<Pair>,
-    /// Numbers of vhost devices that none has.
-    pub(crate) free_pairs: Queue<MapData, u32>,
-    /// Slots by device and queue.
-    pub(crate) slots: HashMap<MapData, SlotKey, u32>,
-    /// Slots that nobody has.
-    pub(crate) free: Queue<MapData, u32>,
 }
 
 /// The tracepoints that programs attach to.
@@ -155,7 +131,7 @@ impl Loaded {
         let btf = Btf::from_sys_fs().context("the kernel's BTF cannot be read")?;
         let loads: Vec<Result<()>> =
             PROGRAMS.iter().map(|program| load(&mut ebpf, program, kernel, &btf, without)).collect();
-        let files = duplicate_maps(&ebpf)?;
+        let files = maps::files(&ebpf)?;
         let mut maps = Maps::take(&mut ebpf, slots as usize, cpus as usize, cache)?;
         maps.reset(slots)?;
         let registrations = registrations.watch(&mut ebpf, &maps.cache, &btf, without);
@@ -197,8 +173,8 @@ impl Loaded {
 impl Loaded {
     /// Files of all maps.
     #[cfg(test)]
-    pub(crate) fn files(&self) -> Vec<(String, BorrowedFd<'_>)> {
-        borrow(&self.files)
+    pub(crate) fn files(&self) -> Vec<(String, std::os::fd::BorrowedFd<'_>)> {
+        maps::borrow(&self.files)
     }
 
     /// Runs that the kernel left out and nothing made good, of all programs.
@@ -224,74 +200,6 @@ impl Loaded {
     }
 }
 
-impl Maps {
-    fn take(ebpf: &mut Ebpf, slots: usize, cpus: usize, cache: Cache) -> Result<Self> {
-        Ok(Self {
-            banks: share(ebpf, "BANKS", slots * cpus)?,
-            meta: share(ebpf, "META", slots)?,
-            cache,
-            lost: share(ebpf, "LOST", cpus)?,
-            vhost: share(ebpf, "VHOST", slots)?,
-            pairs: share(ebpf, "PAIRS", slots)?,
-            free_pairs: Queue::try_from(map(ebpf, "FREE_PAIRS")?)?,
-            drops: HashMap::try_from(map(ebpf, "DROPS")?)?,
-            slots: HashMap::try_from(map(ebpf, "SLOTS")?)?,
-            free: Queue::try_from(map(ebpf, "FREE")?)?,
-        })
-    }
-
-    fn reset(&mut self, slots: u32) -> Result<()> {
-        for slot in 0..slots {
-            self.free.push(slot, 0).context("the list of free slots cannot be filled")?;
-            self.free_pairs.push(slot, 0).context("the list of free vhost devices cannot be filled")?;
-        }
-        Ok(())
-    }
-
-    /// Bytes of kernel memory that the shared maps take.
-    pub(crate) fn bytes(&self) -> usize {
-        self.vhost.bytes()
-            + self.pairs.bytes()
-            + self.banks.bytes()
-            + self.meta.bytes()
-            + self.cache.bytes()
-            + self.lost.bytes()
-    }
-}
-
-/// Kernel memory of the shared maps for `slots` queues on `cpus` possible CPUs, in bytes.
-pub fn map_bytes(slots: u32, cpus: u32) -> u64 {
-    let per_cpu = u64::from(slots) * size_of::<Row>() as u64 + size_of::<[u64; lost::CELLS]>() as u64;
-    let per_slot = size_of::<Meta>() + size_of::<VhostRow>() + size_of::<Pair>();
-    u64::from(cpus) * per_cpu + u64::from(slots) * per_slot as u64 + cache::bytes(slots) as u64
-}
-
-/// Slots for a host that has `queues` now and `cpus` possible CPUs: a sixteenth and 224 more, and as many as 48 MB of
-/// counters hold, up to 16384, so that guests that start later find room.
-pub fn slots_for(queues: u32, cpus: u32) -> u32 {
-    const BUDGET: u32 = 48_000_000;
-    let row = u32::try_from(size_of::<Row>()).unwrap_or(u32::MAX);
-    let affordable = (BUDGET / row / cpus.max(1)).min(16_384);
-    queues.saturating_add((queues / 16).max(224)).max(affordable).min(NO_SLOT)
-}
-
-/// CPUs that this kernel may ever have; a bank of counters is kept for each.
-pub(crate) fn possible_cpus() -> Result<u32> {
-    let cpus = aya::util::nr_cpus();
-    let cpus =
-        cpus.map_err(|(path, error)| anyhow::Error::new(error).context(format!("cannot read {path}")))?;
-    Ok(u32::try_from(cpus)?)
-}
-
-fn map(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
-    ebpf.take_map(name).with_context(|| format!("the object has no map {name}: it is of another version"))
-}
-
-fn share<T: Plain>(ebpf: &mut Ebpf, name: &str, len: usize) -> Result<Shared<T>> {
-    let Map::Array(data) = map(ebpf, name)? else { bail!("map {name} is not an array") };
-    Shared::new(data.fd().as_fd(), len).with_context(|| format!("map {name} cannot be mapped"))
-}
-
 /// Tells the probes where the tap driver and the handlers of kicks are; why not, where that is not known.
 fn locate<'a>(ebpf: &mut Ebpf, symbols: &'a Symbols) -> Result<Option<&'a SymbolError>> {
     let mut handlers: Array<_, VhostCode> = Array::try_from(map(ebpf, "VHOST_CODE")?)?;
@@ -303,24 +211,6 @@ fn locate<'a>(ebpf: &mut Ebpf, symbols: &'a Symbols) -> Result<Option<&'a Symbol
     let mut map: Array<_, Code> = Array::try_from(map(ebpf, "CODE")?)?;
     map.set(0, code, 0).context("map CODE cannot be written")?;
     Ok(None)
-}
-
-/// Files of all maps. Those that were taken out of aya's hands are closed otherwise when they are no longer read.
-fn duplicate_maps(ebpf: &Ebpf) -> Result<Vec<(String, OwnedFd)>> {
-    let mut files = Vec::new();
-    for (name, map) in ebpf.maps() {
-        let data = match map {
-            Map::Array(data) | Map::HashMap(data) | Map::Queue(data) => data,
-            _ => continue,
-        };
-        let fd = data.fd().as_fd().try_clone_to_owned();
-        files.push((name.to_owned(), fd.with_context(|| format!("map {name} cannot be shared"))?));
-    }
-    Ok(files)
-}
-
-fn borrow(files: &[(String, OwnedFd)]) -> Vec<(String, BorrowedFd<'_>)> {
-    files.iter().map(|(name, fd)| (name.clone(), fd.as_fd())).collect()
 }
 
 /// Loads and attaches the programs that see vhost.
@@ -338,7 +228,7 @@ fn attach_vhost(
         offsets.0[Field::again as usize] = again;
         objects.push(relocate::fields(&bytes, &offsets, maps.cache.fd())?);
     }
-    Vhost::attach(&objects, &borrow(files), kernel, symbols, without)
+    Vhost::attach(&objects, &maps::borrow(files), kernel, symbols, without)
 }
 
 fn load(ebpf: &mut Ebpf, program: &Program, kernel: &Kernel, btf: &Btf, without: &[String]) -> Result<()> {

@@ -10,6 +10,7 @@ pub mod inventory;
 mod ioctl;
 mod kernel;
 mod load;
+mod maps;
 mod mmap;
 mod object;
 pub mod prereq;
@@ -37,9 +38,12 @@ use self::{
     kernel::Kernel,
     load::{Loaded, possible_cpus},
     vhost::{Residuals, Workers},
+    load::Loaded,
+    maps::possible_cpus,
+    vhost::Workers,
 };
 pub use self::{
-    load::{map_bytes, slots_for},
+    maps::{map_bytes, slots_for},
     object::object,
 };
 use crate::{

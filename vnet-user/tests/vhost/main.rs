@@ -1,4 +1,4 @@
-//! vnet, the real program, beside the kernel's real vhost_net: what it reports against what the driver on the other side
+//! vnet, the real program, beside the kernel's real `vhost_net`: what it reports against what the driver on the other side
 //! of the rings knows, difference 0.
 //!
 //! Runs wherever `/dev/vhost-net` is, in the lab's machines above all; elsewhere each test says `skipped:` and why.

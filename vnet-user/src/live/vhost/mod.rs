@@ -3,11 +3,13 @@
 mod attach;
 mod read;
 mod residuals;
+mod slot;
 mod workers;
 
 pub(crate) use self::{
     attach::{Vhost, functions, handlers, preemptible, wanted},
-    read::{EMPTY, Known, flow, is_used, merge, whole},
+    read::{EMPTY, Known, merge, whole},
     residuals::Residuals,
+    slot::{Before, VhostSlot},
     workers::Workers,
 };

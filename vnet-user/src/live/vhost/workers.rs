@@ -8,7 +8,7 @@ use vnet_ebpf::{
 };
 
 use crate::{
-    live::load::Maps,
+    live::maps::Maps,
     record::Worker,
     topology::{DeviceKey, QueueKey},
 };

@@ -1,0 +1,130 @@
+//! The maps that the probes and user space share.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use anyhow::{Context as _, Result, bail};
+use aya::{
+    Ebpf,
+    maps::{HashMap, Map, MapData, Queue},
+};
+use vnet_ebpf::{
+    counter::{DropKey, Row, lost},
+    device::{Meta, NO_SLOT, SlotKey},
+    vhost::{Pair, VhostRow},
+};
+
+use super::{
+    cache::{self, Cache},
+    mmap::{Plain, Shared},
+};
+
+/// The maps that the probes and user space share.
+pub(crate) struct Maps {
+    /// Counters, a bank per possible CPU.
+    pub(crate) banks: Shared<Row>,
+    /// Owners of slots.
+    pub(crate) meta: Shared<Meta>,
+    /// The probes' cache; entries of released slots are cleared here.
+    pub(crate) cache: Cache,
+    /// What the probes could not count.
+    pub(crate) lost: Shared<[u64; lost::CELLS]>,
+    /// Drops by reason.
+    pub(crate) drops: HashMap<MapData, DropKey, u64>,
+    /// What vhost did, a row per slot.
+    pub(crate) vhost: Shared<VhostRow>,
+    /// vhost devices.
+    pub(crate) pairs: Shared<Pair>,
+    /// Numbers of vhost devices that none has.
+    pub(crate) free_pairs: Queue<MapData, u32>,
+    /// Slots by device and queue.
+    pub(crate) slots: HashMap<MapData, SlotKey, u32>,
+    /// Slots that nobody has.
+    pub(crate) free: Queue<MapData, u32>,
+}
+
+impl Maps {
+    /// Takes them out of aya's hands, for that many slots and CPUs.
+    pub(crate) fn take(ebpf: &mut Ebpf, slots: usize, cpus: usize, cache: Cache) -> Result<Self> {
+        Ok(Self {
+            banks: share(ebpf, "BANKS", slots * cpus)?,
+            meta: share(ebpf, "META", slots)?,
+            cache,
+            lost: share(ebpf, "LOST", cpus)?,
+            vhost: share(ebpf, "VHOST", slots)?,
+            pairs: share(ebpf, "PAIRS", slots)?,
+            free_pairs: Queue::try_from(map(ebpf, "FREE_PAIRS")?)?,
+            drops: HashMap::try_from(map(ebpf, "DROPS")?)?,
+            slots: HashMap::try_from(map(ebpf, "SLOTS")?)?,
+            free: Queue::try_from(map(ebpf, "FREE")?)?,
+        })
+    }
+
+    /// Puts all numbers into the lists of free ones.
+    pub(crate) fn reset(&mut self, slots: u32) -> Result<()> {
+        for slot in 0..slots {
+            self.free.push(slot, 0).context("the list of free slots cannot be filled")?;
+            self.free_pairs.push(slot, 0).context("the list of free vhost devices cannot be filled")?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of kernel memory that the shared maps take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.vhost.bytes()
+            + self.pairs.bytes()
+            + self.banks.bytes()
+            + self.meta.bytes()
+            + self.cache.bytes()
+            + self.lost.bytes()
+    }
+}
+
+/// Kernel memory of the shared maps for `slots` queues on `cpus` possible CPUs, in bytes.
+pub fn map_bytes(slots: u32, cpus: u32) -> u64 {
+    let per_cpu = u64::from(slots) * size_of::<Row>() as u64 + size_of::<[u64; lost::CELLS]>() as u64;
+    let per_slot = size_of::<Meta>() + size_of::<VhostRow>() + size_of::<Pair>();
+    u64::from(cpus) * per_cpu + u64::from(slots) * per_slot as u64 + cache::bytes(slots) as u64
+}
+
+/// Slots for a host that has `queues` now and `cpus` possible CPUs: a sixteenth and 224 more, and as many as 48 MB of
+/// counters hold, up to 16384, so that guests that start later find room.
+pub fn slots_for(queues: u32, cpus: u32) -> u32 {
+    const BUDGET: u32 = 48_000_000;
+    let row = u32::try_from(size_of::<Row>()).unwrap_or(u32::MAX);
+    let affordable = (BUDGET / row / cpus.max(1)).min(16_384);
+    queues.saturating_add((queues / 16).max(224)).max(affordable).min(NO_SLOT)
+}
+
+/// CPUs that this kernel may ever have; a bank of counters is kept for each.
+pub(crate) fn possible_cpus() -> Result<u32> {
+    let cpus = aya::util::nr_cpus();
+    let cpus =
+        cpus.map_err(|(path, error)| anyhow::Error::new(error).context(format!("cannot read {path}")))?;
+    Ok(u32::try_from(cpus)?)
+}
+
+/// A map that the object has, by its name.
+pub(crate) fn map(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
+    ebpf.take_map(name).with_context(|| format!("the object has no map {name}: it is of another version"))
+}
+
+fn share<T: Plain>(ebpf: &mut Ebpf, name: &str, len: usize) -> Result<Shared<T>> {
+    let Map::Array(data) = map(ebpf, name)? else { bail!("map {name} is not an array") };
+    Shared::new(data.fd().as_fd(), len).with_context(|| format!("map {name} cannot be mapped"))
+}
+
+/// Files of all maps. Those that were taken out of aya's hands are closed otherwise when they are no longer read.
+pub(crate) fn files(ebpf: &Ebpf) -> Result<Vec<(String, OwnedFd)>> {
+    let mut files = Vec::new();
+    for (name, map) in ebpf.maps() {
+        let (Map::Array(data) | Map::HashMap(data) | Map::Queue(data)) = map else { continue };
+        let fd = data.fd().as_fd().try_clone_to_owned();
+        files.push((name.to_owned(), fd.with_context(|| format!("map {name} cannot be shared"))?));
+    }
+    Ok(files)
+}
+
+/// The same, borrowed.
+pub(crate) fn borrow(files: &[(String, OwnedFd)]) -> Vec<(String, BorrowedFd<'_>)> {
+    files.iter().map(|(name, fd)| (name.clone(), fd.as_fd())).collect()
+}
