@@ -28,6 +28,8 @@ const HOME: &str = "/lab";
 pub(crate) struct Guest {
     /// Modules to load, by the kernel's names; those that they need come by themselves.
     pub(crate) modules: Vec<String>,
+    /// The modules are brought, and it is left to the program to load them: `sh /modules/load`.
+    pub(crate) later: bool,
     /// Parameters of modules: module, `name=value`.
     pub(crate) parameters: Vec<(String, String)>,
     /// Environment of the program.
@@ -56,6 +58,9 @@ impl Guest {
         for (module, parameters) in with_parameters(&modules, &self.parameters)? {
             archive.file(&format!("/modules/{}", module.name), &module.content)?;
             writeln!(load, "load {}{parameters}", module.name)?;
+        }
+        if self.later {
+            archive.file("/modules/load", (LOAD.to_owned() + &std::mem::take(&mut load)).as_bytes())?;
         }
         for (from, to) in &self.files {
             files(&mut archive, from, to)?;
@@ -165,6 +170,9 @@ fn init(load: &str, shell: bool) -> String {
     };
     INIT.replace("@load@", load).replace("@shell@", shell)
 }
+
+/// Begins a script that loads modules, ends at the first that cannot be.
+const LOAD: &str = "set -e\nload() { name=$1; shift; insmod \"/modules/$name\" \"$@\"; }\n";
 
 const INIT: &str = r#"#!/bin/busybox sh
 export PATH=/usr/local/bin:/bin HOME=/lab TERM=linux

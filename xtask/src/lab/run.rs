@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// Modules to load, with all that they need
     #[arg(long, value_delimiter = ',', default_values_t = MODULES.map(str::to_owned))]
     modules: Vec<String>,
+    /// Only bring the modules; the program loads them by `sh /modules/load`
+    #[arg(long)]
+    later: bool,
     /// A module's parameter, as `vhost_net.experimental_zcopytx=1`; may be given more than once
     #[arg(long, value_name = "MODULE.NAME=VALUE", value_parser = parameter)]
     set: Vec<(String, String)>,
@@ -114,6 +117,7 @@ fn file(text: &str) -> Result<(PathBuf, String)> {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let guest = Guest {
         modules: args.modules.iter().filter(|name| !name.is_empty()).cloned().collect(),
+        later: args.later,
         parameters: args.set.clone(),
         environment: args.env.clone(),
         files: args.file.clone(),

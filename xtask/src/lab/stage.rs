@@ -134,6 +134,7 @@ impl Stage {
         let own = |path: &std::path::PathBuf| (path.clone(), path.to_string_lossy().into_owned());
         let guest = Guest {
             modules: self.modules.iter().map(ToString::to_string).collect(),
+            later: false,
             parameters: self.parameters.iter().map(|(m, p)| ((*m).to_owned(), (*p).to_owned())).collect(),
             environment: environment(),
             files: built.beside.iter().map(own).collect(),
