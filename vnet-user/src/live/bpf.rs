@@ -23,8 +23,7 @@ pub(crate) enum When {
     Entry,
     /// As it returns.
     Exit,
-    /// At a tracepoint, where tests have the verifier look at a program on kernels that allow no other.
-    #[cfg(test)]
+    /// At a tracepoint.
     Tracepoint,
 }
 
@@ -151,7 +150,6 @@ impl Code {
         load.expected_attach_type = match when {
             When::Entry => bpf_attach_type::BPF_TRACE_FENTRY,
             When::Exit => bpf_attach_type::BPF_TRACE_FEXIT,
-            #[cfg(test)]
             When::Tracepoint => bpf_attach_type::BPF_TRACE_RAW_TP,
         } as u32;
         load.attach_btf_id = function;

@@ -81,10 +81,12 @@ impl Counters {
         Self { names, coverage, ..Self::default() }
     }
 
-    /// What the probes cover now.
-    #[expect(dead_code, reason = "modules that load later are yet to be attached to")]
+    /// What the probes cover now; all queues are told again.
     pub(crate) fn cover(&mut self, coverage: Coverage) {
         self.coverage = coverage;
+        for slot in &mut self.slots {
+            slot.fresh = true;
+        }
     }
 
     /// Whose a slot is.

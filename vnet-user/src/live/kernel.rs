@@ -22,12 +22,10 @@ pub(crate) struct Kernel {
     missing: Vec<(Field, BtfError)>,
     /// Names of the drop reasons, without their common prefix.
     pub(crate) reasons: BTreeMap<u32, String>,
-    /// Arguments of the tracepoints that programs attach to, where this kernel has them.
-    tracepoints: BTreeMap<&'static str, usize>,
+    /// Types and numbers of arguments of the tracepoints that programs attach to, where this kernel has them.
+    tracepoints: BTreeMap<&'static str, (u32, usize)>,
     /// Functions that programs attach to, by module and name, where this kernel has them.
     functions: BTreeMap<(&'static str, &'static str), Function>,
-    /// Modules whose type information was read.
-    modules: Vec<&'static str>,
 }
 
 /// Modules that programs attach to or read the memory of. What is built in is in the kernel's own type information.
@@ -86,14 +84,13 @@ impl Kernel {
         if reasons.is_empty() {
             reasons.insert(0, "NOT_SPECIFIED".to_owned()); // before 5.17 the kernel says no reason
         }
-        let args = |name| Some((name, btf.tracepoint_args(name).ok()?));
+        let args = |name| Some((name, (btf.tracepoint(name).ok()?, btf.tracepoint_args(name).ok()?)));
         let mut kernel = Self {
             offsets: Offsets([ABSENT; COUNT]),
             missing: Vec::new(),
             reasons,
             tracepoints: load::tracepoints().filter_map(args).collect(),
             functions: BTreeMap::new(),
-            modules: Vec::new(),
         };
         for (field, _, lookup, _) in FIELDS {
             match look_up(btf, *lookup) {
@@ -134,15 +131,6 @@ impl Kernel {
                 _ => drop(self.functions.remove(&(owner, name))),
             }
         }
-        self.modules.push(module);
-    }
-
-    /// Whether type information of modules has appeared since this was read.
-    #[expect(dead_code, reason = "modules that load later are yet to be attached to")]
-    pub(crate) fn is_outdated(&self) -> bool {
-        MODULES.iter().any(|module| {
-            !self.modules.contains(module) && fs::exists(format!("{BTF_DIR}/{module}")).unwrap_or(false)
-        })
     }
 
     /// A function that programs attach to; `None` if this kernel has none of that name, or does not describe it.
@@ -163,6 +151,13 @@ impl Kernel {
     /// Sets one of the table's settings.
     pub(crate) fn set(&mut self, field: Field, value: u32) {
         self.offsets.0[field as usize] = value;
+    }
+
+    /// Takes over the settings of an earlier look at the same kernel: programs share maps by them.
+    pub(crate) fn keep_settings(&mut self, earlier: &Self) {
+        for (field, ..) in FIELDS.iter().filter(|(_, _, lookup, _)| *lookup == Lookup::Setting) {
+            self.set(*field, earlier.offsets.0[*field as usize]);
+        }
     }
 
     /// Gives a field the value of another.
@@ -186,7 +181,12 @@ impl Kernel {
 
     /// Arguments of a tracepoint as this kernel has it; `None` if it has not.
     pub(crate) fn tracepoint_args(&self, name: &str) -> Option<usize> {
-        self.tracepoints.get(name).copied()
+        self.tracepoints.get(name).map(|(_, args)| *args)
+    }
+
+    /// Type of a tracepoint, by which programs attach to it.
+    pub(crate) fn tracepoint(&self, name: &str) -> Option<u32> {
+        self.tracepoints.get(name).map(|(id, _)| *id)
     }
 }
 

@@ -1,18 +1,16 @@
 //! From the object to running programs: maps are sized for this host, each program is loaded and attached on its own,
 //! and what could not be is said per signal.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
 use anyhow::{Context, Result, bail};
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::Array,
     programs::{BtfTracePoint, ProgramError},
 };
 use vnet_ebpf::{
     counter::lost,
-    offsets::{Code, Field, by},
-    vhost::VhostCode,
+    offsets::{Field, by},
 };
 
 use super::{
@@ -20,11 +18,11 @@ use super::{
     cache::Cache,
     counters,
     kernel::Kernel,
-    maps::{self, Maps, map, possible_cpus},
+    maps::{self, Maps, possible_cpus},
     object::object,
     registrations::{self, Registrations},
     relocate, skipped,
-    symbols::{SymbolError, Symbols},
+    symbols::Symbols,
     vhost::{self, Vhost},
 };
 use crate::record::{Known, Probe};
@@ -91,8 +89,17 @@ pub(crate) struct Loaded {
     /// The programs that see vhost.
     pub(crate) vhost: Vhost,
     /// Files of all maps, for programs that are loaded later.
-    #[cfg_attr(not(test), expect(dead_code, reason = "modules that load later are yet to be attached to"))]
     files: Vec<(String, OwnedFd)>,
+    /// What the programs were made for.
+    kernel: Kernel,
+    /// Why a program is not attached; in the order of [`PROGRAMS`].
+    refused: Vec<Option<String>>,
+    /// How registrations are noticed.
+    registrations: Probe,
+    /// Why the tap driver's code is not known.
+    unlocated: Option<String>,
+    /// `drop`, made anew for a tap driver that came later.
+    drop: Option<late::Drop>,
     /// What they say.
     #[cfg(feature = "probe-log")]
     pub(crate) log: super::probe_log::ProbeLog,
@@ -137,36 +144,47 @@ impl Loaded {
         let registrations = registrations.watch(&mut ebpf, &maps.cache, &btf, without);
         drop(btf);
         let symbols = Symbols::read(without, vhost::wanted);
-        let located = locate(&mut ebpf, &symbols)?;
-        let mut probes = Vec::new();
+        maps.locate(symbols.code.as_ref().ok(), vhost::handlers(&symbols))?;
+        let mut refused = Vec::new();
         for (program, load) in PROGRAMS.iter().zip(loads) {
             let attached = load.and_then(|()| attach(&mut ebpf, program));
-            probes.extend(
-                program.signals.iter().map(|signal| describe(program, signal, attached.as_ref().err())),
-            );
+            refused.push(attached.err().map(|error| format!("{error:#}")));
         }
-        refine(&mut probes, kernel, located);
-        if probes.iter().all(|probe| probe.state == Known::Unavailable) {
-            let reason = probes.into_iter().find_map(|probe| probe.reason).unwrap_or_default();
+        if refused.iter().all(Option::is_some) {
+            let reason = refused.into_iter().flatten().next().unwrap_or_default();
             bail!("no probe can be attached here: {reason}");
         }
-        probes.insert(0, registrations);
-        let mut vhost = Vhost::absent();
-        if vhost.is_due(kernel) {
-            vhost = attach_vhost(&files, &maps, kernel, &symbols, without)?;
-        }
-        probes.extend(vhost.probes());
         #[cfg(feature = "probe-log")]
         let log = super::probe_log::ProbeLog::new(&mut ebpf)?;
-        Ok(Self {
+        let mut loaded = Self {
             ebpf,
-            probes,
+            probes: Vec::new(),
             maps,
-            vhost,
+            vhost: Vhost::new(),
             files,
+            kernel: kernel.clone(),
+            refused,
+            registrations,
+            unlocated: symbols.code.as_ref().err().map(ToString::to_string),
+            drop: None,
             #[cfg(feature = "probe-log")]
             log,
-        })
+        };
+        loaded.attach_vhost(&symbols, without);
+        loaded.probes = loaded.describe();
+        Ok(loaded)
+    }
+
+    /// How each signal is known.
+    fn describe(&self) -> Vec<Probe> {
+        let mut probes = Vec::new();
+        for (program, refused) in PROGRAMS.iter().zip(&self.refused) {
+            probes.extend(program.signals.iter().map(|signal| describe(program, signal, refused.clone())));
+        }
+        refine(&mut probes, &self.kernel, self.unlocated.as_deref());
+        probes.insert(0, self.registrations.clone());
+        probes.extend(self.vhost.probes());
+        probes
     }
 }
 
@@ -179,59 +197,33 @@ impl Loaded {
 
     /// Runs that the kernel left out and nothing made good, of all programs.
     pub(crate) fn skipped(&self) -> u64 {
-        let own = PROGRAMS.iter().filter_map(|program| {
-            let fd = self.ebpf.program(program.name)?.fd().ok()?.as_fd().as_raw_fd();
-            Some(fd)
-        });
+        let own = PROGRAMS.iter().filter_map(|program| self.program(program.name));
+        let earlier = self.drop.as_ref().map_or(0, |drop| drop.skipped_before);
         let vhost = self.vhost.programs().map(|fd| skipped::runs(fd.as_raw_fd())).sum::<u64>();
         let good = counters::lost(&self.maps)[lost::MADE_GOOD];
-        own.map(skipped::runs).sum::<u64>() + vhost.saturating_sub(good)
+        earlier + own.map(skipped::runs).sum::<u64>() + vhost.saturating_sub(good)
     }
 
     /// Fills in how often the program behind each signal ran and for how long. A program may stand behind several.
     pub(crate) fn time(&self, probes: &mut [Probe]) {
         for program in PROGRAMS {
-            let info = self.ebpf.program(program.name).and_then(|program| program.info().ok());
+            let times = self.program(program.name).and_then(skipped::times);
             for probe in probes.iter_mut().filter(|probe| program.signals.contains(&probe.signal.as_str())) {
-                probe.runs = info.as_ref().map(aya::programs::ProgramInfo::run_count);
-                probe.run_ns = info.as_ref().and_then(|info| u64::try_from(info.run_time().as_nanos()).ok());
+                (probe.runs, probe.run_ns) = (times.map(|(runs, _)| runs), times.map(|(_, ns)| ns));
             }
         }
     }
-}
 
-/// Tells the probes where the tap driver and the handlers of kicks are; why not, where that is not known.
-fn locate<'a>(ebpf: &mut Ebpf, symbols: &'a Symbols) -> Result<Option<&'a SymbolError>> {
-    let mut handlers: Array<_, VhostCode> = Array::try_from(map(ebpf, "VHOST_CODE")?)?;
-    handlers.set(0, vhost::handlers(symbols), 0).context("map VHOST_CODE cannot be written")?;
-    let code = match &symbols.code {
-        Ok(code) => code,
-        Err(error) => return Ok(Some(error)),
-    };
-    let mut map: Array<_, Code> = Array::try_from(map(ebpf, "CODE")?)?;
-    map.set(0, code, 0).context("map CODE cannot be written")?;
-    Ok(None)
-}
-
-/// Loads and attaches the programs that see vhost.
-fn attach_vhost(
-    files: &[(String, OwnedFd)],
-    maps: &Maps,
-    kernel: &Kernel,
-    symbols: &Symbols,
-    without: &[String],
-) -> Result<Vhost> {
-    let bytes = object()?;
-    let mut offsets = kernel.offsets;
-    let mut objects = Vec::new();
-    for again in 0..=u32::from(vhost::preemptible()) {
-        offsets.0[Field::again as usize] = again;
-        objects.push(relocate::fields(&bytes, &offsets, maps.cache.fd())?);
+    /// Descriptor of a program that is attached.
+    fn program(&self, name: &str) -> Option<RawFd> {
+        let own = || Some(self.ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd());
+        let late = self.drop.as_ref().filter(|_| name == late::DROP);
+        late.map(late::Drop::fd).or_else(own)
     }
-    Vhost::attach(&objects, &maps::borrow(files), kernel, symbols, without)
 }
 
-fn load(ebpf: &mut Ebpf, program: &Program, kernel: &Kernel, btf: &Btf, without: &[String]) -> Result<()> {
+/// Says why a program cannot work here, if so.
+fn check(program: &Program, kernel: &Kernel, without: &[String]) -> Result<()> {
     if without.iter().any(|absent| absent == program.tracepoint) {
         bail!("this kernel has no tracepoint {} (left out)", program.tracepoint);
     }
@@ -243,6 +235,11 @@ fn load(ebpf: &mut Ebpf, program: &Program, kernel: &Kernel, btf: &Btf, without:
     if let Some(error) = kernel.lacks(program.by) {
         bail!("{error}");
     }
+    Ok(())
+}
+
+fn load(ebpf: &mut Ebpf, program: &Program, kernel: &Kernel, btf: &Btf, without: &[String]) -> Result<()> {
+    check(program, kernel, without)?;
     let refused = tracepoint(ebpf, program)?.load(program.tracepoint, btf).err();
     refused.map_or(Ok(()), |error| bail!("the kernel refused the program: {}", summary(&error)))
 }
@@ -265,19 +262,23 @@ fn tracepoint<'a>(ebpf: &'a mut Ebpf, program: &Program) -> Result<&'a mut BtfTr
     Ok(found.try_into()?)
 }
 
-fn describe(program: &Program, signal: &str, failed: Option<&anyhow::Error>) -> Probe {
+fn describe(program: &Program, signal: &str, refused: Option<String>) -> Probe {
     Probe {
         signal: signal.to_owned(),
         via: format!("tp_btf:{}", program.tracepoint),
-        state: if failed.is_some() { Known::Unavailable } else { Known::Exact },
-        reason: failed.map(|error| format!("{error:#}")),
+        state: if refused.is_some() { Known::Unavailable } else { Known::Exact },
+        reason: refused,
         runs: None,
         run_ns: None,
     }
 }
 
+/// Fields of the tap driver by which the sender of a packet that has no device yet is told.
+const SENDER: [Field; 4] =
+    [Field::tun_file_sk, Field::tun_file_tun, Field::tun_file_queue_index, Field::tun_dev];
+
 /// What else a signal needs than its program.
-fn refine(probes: &mut [Probe], kernel: &Kernel, code: Option<&SymbolError>) {
+fn refine(probes: &mut [Probe], kernel: &Kernel, code: Option<&str>) {
     if let Some(error) = code {
         for signal in ["tap.rx.drops", "tap.tx.drops", "tap.tx.stack_drops"] {
             degrade(
@@ -288,8 +289,7 @@ fn refine(probes: &mut [Probe], kernel: &Kernel, code: Option<&SymbolError>) {
             );
         }
     }
-    let tun = [Field::tun_file_sk, Field::tun_file_tun, Field::tun_file_queue_index, Field::tun_dev];
-    if let Some(error) = tun.iter().find_map(|field| kernel.why_not(*field)) {
+    if let Some(error) = SENDER.iter().find_map(|field| kernel.why_not(*field)) {
         degrade(probes, "tap.tx.drops", Known::Unavailable, &error.to_string());
     }
     if probes.iter().any(|probe| probe.signal == "tap.rx.drops" && probe.state != Known::Exact) {
@@ -305,6 +305,8 @@ fn degrade(probes: &mut [Probe], signal: &str, state: Known, reason: &str) {
         probe.reason = Some(reason.to_owned());
     }
 }
+
+mod late;
 
 #[cfg(test)]
 mod shapes;

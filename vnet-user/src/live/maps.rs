@@ -5,12 +5,13 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf,
-    maps::{HashMap, Map, MapData, Queue},
+    maps::{Array, HashMap, Map, MapData, Queue},
 };
 use vnet_ebpf::{
     counter::{DropKey, Row, lost},
     device::{Meta, NO_SLOT, SlotKey},
-    vhost::{Pair, VhostRow},
+    offsets::Code,
+    vhost::{Pair, VhostCode, VhostRow},
 };
 
 use super::{
@@ -40,6 +41,10 @@ pub(crate) struct Maps {
     pub(crate) slots: HashMap<MapData, SlotKey, u32>,
     /// Slots that nobody has.
     pub(crate) free: Queue<MapData, u32>,
+    /// Where the tap driver's code is.
+    code: Array<MapData, Code>,
+    /// Where the handlers of kicks are.
+    handlers: Array<MapData, VhostCode>,
 }
 
 impl Maps {
@@ -56,6 +61,8 @@ impl Maps {
             drops: HashMap::try_from(map(ebpf, "DROPS")?)?,
             slots: HashMap::try_from(map(ebpf, "SLOTS")?)?,
             free: Queue::try_from(map(ebpf, "FREE")?)?,
+            code: Array::try_from(map(ebpf, "CODE")?)?,
+            handlers: Array::try_from(map(ebpf, "VHOST_CODE")?)?,
         })
     }
 
@@ -66,6 +73,13 @@ impl Maps {
             self.free_pairs.push(slot, 0).context("the list of free vhost devices cannot be filled")?;
         }
         Ok(())
+    }
+
+    /// Tells the probes where the tap driver and the handlers of kicks are. Where that is not known, what was said before
+    /// holds.
+    pub(crate) fn locate(&mut self, code: Option<&Code>, handlers: VhostCode) -> Result<()> {
+        self.handlers.set(0, handlers, 0).context("map VHOST_CODE cannot be written")?;
+        code.map_or(Ok(()), |code| self.code.set(0, code, 0)).context("map CODE cannot be written")
     }
 
     /// Bytes of kernel memory that the shared maps take.
@@ -103,8 +117,7 @@ pub(crate) fn possible_cpus() -> Result<u32> {
     Ok(u32::try_from(cpus)?)
 }
 
-/// A map that the object has, by its name.
-pub(crate) fn map(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
+fn map(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
     ebpf.take_map(name).with_context(|| format!("the object has no map {name}: it is of another version"))
 }
 

@@ -12,6 +12,7 @@ mod kernel;
 mod load;
 mod maps;
 mod mmap;
+mod modules;
 mod object;
 pub mod prereq;
 #[cfg(feature = "probe-log")]
@@ -40,6 +41,7 @@ use self::{
     vhost::{Residuals, Workers},
     load::Loaded,
     maps::possible_cpus,
+    modules::Modules,
     vhost::Workers,
 };
 pub use self::{
@@ -90,6 +92,7 @@ pub struct Live {
     residuals: Residuals,
     /// Devices that were there when counting began.
     old: HashSet<DeviceKey>,
+    modules: Modules,
     source: Source,
     /// What is not counted of taps that go through NAPI.
     napi: Vec<String>,
@@ -116,6 +119,7 @@ impl Live {
         }
         let stats = options.probe_stats.then(|| aya::sys::enable_stats(aya::sys::Stats::RunTime)).transpose();
         let stats = stats.context("the kernel does not time programs (BPF_ENABLE_STATS)")?;
+        let modules = Modules::look();
         let mut kernel = Kernel::read(&options.without)?;
         let mut inventory = Inventory::start()?;
         let devices = inventory.topology().devices;
@@ -127,8 +131,7 @@ impl Live {
         let began = Instant::now();
         let mut counters = Counters::new(coverage(&loaded.probes), &kernel.reasons);
         bind(&mut counters, &mut inventory, &loaded, false)?;
-        let mut probes = loaded.probes.clone();
-        probes.push(macvtap());
+        let probes = probes(&loaded);
         let napi = napi(&probes);
         let source = Source {
             kind: SourceKind::Live,
@@ -149,6 +152,7 @@ impl Live {
             workers: Workers::default(),
             residuals: Residuals::default(),
             old: devices.iter().map(|device| device.key).collect(),
+            modules,
             source,
             napi,
             began,
@@ -188,6 +192,7 @@ impl Live {
             let mut records = Vec::new();
             if sampling {
                 self.observe(&mut records)?;
+                self.follow_modules(&mut records);
             } else {
                 tokio::time::sleep(BURST).await;
                 self.inventory.drain()?;
@@ -216,6 +221,20 @@ impl Live {
 
     fn now(&self) -> Nanos {
         Nanos(u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Attaches to modules that have come. Call it after a sample: it takes a while, and nothing of it is then left for the
+    /// next one to say which was there before.
+    fn follow_modules(&mut self, records: &mut Vec<Record>) {
+        if !self.modules.changed(self.loaded.is_complete()) {
+            return;
+        }
+        self.loaded.follow(&self.options.without);
+        self.source.probes = probes(&self.loaded);
+        self.napi = napi(&self.source.probes);
+        self.counters.cover(coverage(&self.source.probes));
+        records.push(Record::Source(self.source.clone()));
+        mmap::trim();
     }
 
     /// Reads everything once.
@@ -345,6 +364,13 @@ fn napi(probes: &[Probe]) -> Vec<String> {
             .then(|| format!("packets that its guest sends {way} are not counted: {reason}"))
     };
     ways.into_iter().filter_map(missing).collect()
+}
+
+/// How every signal is known.
+fn probes(loaded: &Loaded) -> Vec<Probe> {
+    let mut probes = loaded.probes.clone();
+    probes.push(macvtap());
+    probes
 }
 
 /// What no tracepoint shows.

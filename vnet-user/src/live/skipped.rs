@@ -12,6 +12,13 @@ pub(crate) fn runs(program: RawFd) -> u64 {
     text.ok().and_then(|text| misses(&text)).unwrap_or(0)
 }
 
+/// Runs of a program, and nanoseconds that they took while the kernel timed them.
+pub(crate) fn times(program: RawFd) -> Option<(u64, u64)> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{program}")).ok()?;
+    let number = |name: &str| text.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok();
+    Some((number("run_cnt:")?, number("run_time_ns:")?))
+}
+
 fn misses(fdinfo: &str) -> Option<u64> {
     fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
 }

@@ -9,6 +9,7 @@ mod expect;
 mod golden;
 mod late;
 mod life;
+mod modules;
 mod others;
 mod seen;
 mod stalls;

@@ -6,7 +6,7 @@ use super::*;
 use crate::live::prereq;
 
 /// Signals through a drop program that cannot work without the sender of a packet.
-const SENDER: [&str; 4] = ["tun_file_sk", "tun_file_tun", "tun_file_queue_index", "tun_dev"];
+const SENDER_NAMES: [&str; 4] = ["tun_file_sk", "tun_file_tun", "tun_file_queue_index", "tun_dev"];
 
 /// Room for that many queues: there is no traffic here.
 const SLOTS: u32 = 64;
@@ -116,7 +116,7 @@ fn a_field_less_costs_the_programs_that_need_it() {
             continue;
         }
         let mut loaded = loaded.unwrap_or_else(|error| panic!("{name}: {error:#}"));
-        if SENDER.contains(name) {
+        if SENDER_NAMES.contains(name) {
             let drops = loaded.probes.iter_mut().find(|probe| probe.signal == "tap.tx.drops").unwrap();
             assert_eq!(drops.state, Known::Unavailable, "{name}");
             let reason = drops.reason.as_deref().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Attaches the programs that see vhost, each to the first of its functions that this kernel has.
 
 use std::{
-    fs,
+    fs, io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
@@ -12,6 +12,7 @@ use crate::{
     live::{
         bpf::{self, Code, When},
         kernel::{Function, Kernel},
+        modules,
         symbols::Symbols,
     },
     record::{Known, Probe},
@@ -132,6 +133,8 @@ pub(crate) struct Vhost {
     attached: Vec<Attached>,
     /// Why a program is not attached.
     failed: Vec<(&'static str, String)>,
+    /// Why none is.
+    absent: Option<String>,
 }
 
 struct Attached {
@@ -139,47 +142,72 @@ struct Attached {
     via: String,
     fd: OwnedFd,
     _link: OwnedFd,
+    /// Index of its group.
+    group: usize,
     /// There is another one before it.
     second: bool,
 }
 
 impl Vhost {
-    /// None are attached: the modules are not there.
-    pub(crate) fn absent() -> Self {
-        Self { attached: Vec::new(), failed: Vec::new() }
+    /// None are attached yet.
+    pub(crate) fn new() -> Self {
+        Self { attached: Vec::new(), failed: Vec::new(), absent: None }
     }
 
-    /// Whether there is something to attach to that was not there before.
-    pub(crate) fn is_due(&self, kernel: &Kernel) -> bool {
-        self.attached.is_empty()
-            && NEEDED.iter().all(|(module, name)| kernel.function(module, name).is_some())
+    /// Whether there is something to attach to, and it is not attached to.
+    pub(crate) fn is_due(&mut self, kernel: &Kernel) -> bool {
+        let absent = NEEDED.iter().find(|(module, name)| kernel.function(module, name).is_none());
+        if self.attached.is_empty() {
+            self.absent = absent.map(|(module, _)| modules::why_absent(module));
+        }
+        absent.is_none() && !self.is_complete()
+    }
+
+    /// Whether all is attached that can be.
+    pub(crate) fn is_complete(&self) -> bool {
+        !self.attached.is_empty() && self.failed.is_empty()
+    }
+
+    /// None could be attached, for this reason.
+    pub(crate) fn refused(&mut self, why: &str) {
+        self.failed = PROGRAMS.iter().map(|program| (program.name, why.to_owned())).collect();
     }
 
     /// Attaches what this kernel allows, to functions that exist once. `objects` are the programs, and on a kernel that
-    /// takes tasks off the CPU within itself the second ones.
+    /// takes tasks off the CPU within itself the second ones. What is attached already stays.
     pub(crate) fn attach(
+        &mut self,
         objects: &[Vec<u8>],
         maps: &[(String, BorrowedFd<'_>)],
         kernel: &Kernel,
         symbols: &Symbols,
         without: &[String],
-    ) -> Result<Self> {
+    ) -> Result<()> {
         let codes: Vec<_> = objects.iter().map(|bytes| Code::new(bytes, maps)).collect::<Result<_>>()?;
-        let mut vhost = Self::absent();
+        self.failed.clear();
         // What is seen in passing comes first, what it belongs to last: nothing is then seen by halves.
         for program in PROGRAMS.iter().rev() {
-            for group in program.groups {
+            for (group, targets) in program.groups.iter().enumerate() {
                 for (index, code) in
                     codes.iter().enumerate().filter(|(index, _)| *index == 0 || program.twice)
                 {
-                    match attach(code, program, group, kernel, symbols, without) {
-                        Ok(attached) => vhost.attached.push(Attached { second: index > 0, ..attached }),
-                        Err(error) => vhost.failed.push((program.name, format!("{error:#}"))),
+                    let second = index > 0;
+                    if self.has(program.name, group, second) {
+                        continue;
+                    }
+                    match attach(code, program, targets, kernel, symbols, without) {
+                        Ok(attached) => self.attached.push(Attached { group, second, ..attached }),
+                        Err(error) => self.failed.push((program.name, format!("{error:#}"))),
                     }
                 }
             }
         }
-        Ok(vhost)
+        Ok(())
+    }
+
+    fn has(&self, program: &str, group: usize, second: bool) -> bool {
+        let is = |found: &Attached| (found.program, found.group, found.second) == (program, group, second);
+        self.attached.iter().any(is)
     }
 
     /// How each signal is known.
@@ -194,8 +222,7 @@ impl Vhost {
         let failed = programs.iter().find_map(|name| self.failed.iter().find(|(program, _)| program == name));
         let reason = match failed {
             Some((_, why)) => Some(why.clone()),
-            None if self.attached.is_empty() => Some("vhost_net is not loaded".to_owned()),
-            None => None,
+            None => self.absent.clone(),
         };
         Probe {
             signal: signal.to_owned(),
@@ -273,9 +300,22 @@ fn attach(
     }
     let btf = owner.map(bpf::module_btf).transpose()?;
     let fd = code.load(program.name, program.when, btf.as_ref(), id)?;
-    let link = bpf::attach(&fd).with_context(|| format!("the program cannot be attached to {name}"))?;
+    let link = match bpf::attach(&fd) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => bail!(
+            "this kernel does not let the function {name} be traced, whoever asks: it is locked down, or built without \
+             CONFIG_FUNCTION_TRACER ({error})"
+        ),
+        link => link.with_context(|| format!("the program cannot be attached to {name}"))?,
+    };
     let when = if program.when == When::Entry { "fentry" } else { "fexit" };
-    Ok(Attached { program: program.name, via: format!("{when}:{name}"), fd, _link: link, second: false })
+    Ok(Attached {
+        program: program.name,
+        via: format!("{when}:{name}"),
+        fd,
+        _link: link,
+        group: 0,
+        second: false,
+    })
 }
 
 #[cfg(test)]
