@@ -37,12 +37,10 @@ use self::{
     counters::{Counters, Coverage, Covered},
     inventory::Inventory,
     kernel::Kernel,
-    load::{Loaded, possible_cpus},
-    vhost::{Residuals, Workers},
     load::Loaded,
     maps::possible_cpus,
     modules::Modules,
-    vhost::Workers,
+    vhost::{Residuals, Workers},
 };
 pub use self::{
     maps::{map_bytes, slots_for},

@@ -48,6 +48,21 @@ pub(crate) fn differences(guests: &[Known], report: &Report) -> String {
         for (key, pair) in guest.pairs() {
             lines.push_str(&of_pair(key, pair, guest.runs, report));
         }
+        lines.push_str(&residuals(guest, report));
+    }
+    lines
+}
+
+/// Independent counts agree, where both were taken, but for frames that no tap takes and no counter of the kernel sees.
+fn residuals(guest: &Known, report: &Report) -> String {
+    let mut lines = String::new();
+    let runts: u64 = guest.pairs().map(|(_, pair)| pair.tx.runts.packets()).sum();
+    let device = guest.keys.first().and_then(|key| report.device(key.netns, key.ifindex, key.generation));
+    for (what, expected) in [("tx", runts), ("rx", 0), ("tx_used", 0)] {
+        let seen = device.map_or(&Value::Null, |device| &device["residuals"][what]);
+        if guest.runs && !seen.is_null() && *seen != expected {
+            let _infallible = writeln!(lines, "residual {what}: vnet {seen}, expected {expected}");
+        }
     }
     lines
 }

@@ -10,7 +10,7 @@ use vnet_driver::{
     vhost::{Config, Guest, Kick, Packet, Script, Side, Step},
 };
 
-use crate::{observe, real_vhost};
+use crate::{assert_exact, observe, real_vhost, vhost};
 
 /// Whether this kernel describes `vhost_net` to programs: in BTF of the module, or of itself where it is built in.
 pub(crate) fn described() -> bool {
@@ -77,5 +77,25 @@ fn what_cannot_be_seen_is_said() -> Result<()> {
     // What the tap itself tells is there in any case.
     assert_eq!((tx["packets"].as_u64(), rx["packets"].as_u64()), (Some(200), Some(30)), "{row}");
     assert_eq!(report.0["lost"]["events"], 0, "{}", report.0["lost"]);
+    Ok(())
+}
+
+#[test]
+fn the_taps_own_counters_agree() -> Result<()> {
+    need!(vhost());
+    let netns = Netns::new()?; // vnet finds it as it starts
+    let vnet = observe()?;
+    let guest = Guest::new(&netns, Config { pairs: 2, ..Config::default() })?;
+    let script = Script::new()
+        .transmit(0, Packet::new(100).times(130))
+        .on(1, Step::Refill(Some(1526)))
+        .receive(1, Packet::new(1000).times(70));
+    guest.run(&script)?;
+    guest.truth()?;
+    let report = vnet.finish()?;
+    assert_exact([&guest], &report);
+    let key = guest.key(0);
+    let device = report.device(key.netns, key.ifindex, key.generation).expect("listed");
+    assert_eq!(device["residuals"], serde_json::json!({"rx": 0, "tx": 0, "tx_used": 0}), "{device}");
     Ok(())
 }
