@@ -169,7 +169,8 @@ fn wakeup(ctx: FEntryContext) -> i32 {
 /// A zero-copy packet is done with.
 #[fexit(function = "vhost_zerocopy_complete")]
 fn completed(ctx: FExitContext) -> i32 {
-    probes::vhost::zerocopy::completed(ctx.arg(0), ctx.arg(1));
+    let success: u32 = ctx.arg(2);
+    probes::vhost::zerocopy::completed(ctx.arg(0), ctx.arg(1), success & 0xff != 0);
     0
 }
 

@@ -6,12 +6,13 @@ use vnet_ebpf::{
     vhost::{InFlight, Pair, Sent, TX, TX_COPIED, ZEROCOPY, ZEROCOPY_LATE, ZEROCOPY_OK, ZEROCOPY_REJECTED},
 };
 
-use super::{Row, tally, virtqueue, within};
+use super::{Row, tally, within};
 use crate::probes::{Kernel, lose, probe};
 
 const NOEXIST: u64 = 1;
 
-/// `VHOST_DMA_IN_PROGRESS`, `VHOST_DMA_DONE_LEN`: states of a packet in `vhost_virtqueue.heads`.
+/// `VHOST_DMA_CLEAR_LEN`, `VHOST_DMA_IN_PROGRESS`, `VHOST_DMA_DONE_LEN`: states of a packet in `vhost_virtqueue.heads`.
+const CLEAR: u32 = 0;
 const IN_PROGRESS: u32 = 1;
 const DONE: u32 = 2;
 
@@ -26,11 +27,15 @@ const LINEAR: u32 = 128;
 #[map]
 static IN_FLIGHT: HashMap<u64, InFlight> = HashMap::with_max_entries(16_384, 0);
 
-/// A packet is about to be sent with this completion: what is left of an earlier packet with it is void.
+/// A packet is about to be sent with this completion. An earlier one that still has it was never completed: the tap had
+/// refused it with an error, upon which vhost gives it up (`handle_tx_zerocopy`).
 #[inline(always)]
 pub(crate) fn attempt(ubuf: u64) {
-    // SAFETY: only its presence matters.
-    if unsafe { IN_FLIGHT.get(ubuf) }.is_some() {
+    // SAFETY: copied out at once; nobody writes to an entry.
+    if let Some(earlier) = unsafe { IN_FLIGHT.get(ubuf) }.copied() {
+        if earlier.cell == 0 {
+            tally(earlier.slot, ZEROCOPY_REJECTED, 1);
+        }
         let _ = IN_FLIGHT.remove(ubuf);
     }
 }
@@ -55,9 +60,7 @@ fn head(queue: Kernel, ubuf: u64) -> Option<u32> {
 /// A packet was sent.
 #[inline(always)]
 pub(crate) fn sent(pair: &Pair, sent: &Sent) {
-    // Done without a completion: the tap refused it with an error, and vhost dropped it.
-    let done = head(virtqueue(pair.dev, true), sent.ubuf) == Some(DONE);
-    // SAFETY: copied out at once; nobody writes to an entry.
+    // SAFETY: as above.
     let completed = unsafe { IN_FLIGHT.get(sent.ubuf) }.copied();
     let Some(row) = Row::begin(sent.slot) else { return };
     row.count(TX, sent.len, sent.extra_segments);
@@ -68,8 +71,6 @@ pub(crate) fn sent(pair: &Pair, sent: &Sent) {
     if let Some(completed) = completed {
         finish(&row, &completed, whole);
         let _ = IN_FLIGHT.remove(sent.ubuf);
-    } else if done {
-        row.add(ZEROCOPY_REJECTED, 1);
     } else if IN_FLIGHT.insert(sent.ubuf, flying, NOEXIST).is_err() {
         // SAFETY: as above.
         match unsafe { IN_FLIGHT.get(sent.ubuf) }.copied() {
@@ -96,14 +97,15 @@ fn finish(row: &Row, completed: &InFlight, whole: u32) {
 /// vhost was told of a completion (`vhost_zerocopy_callback`, later `vhost_zerocopy_complete`). Some kernels are told once
 /// for each clone of the packet; what vhost has noted tells whether this was the last.
 #[inline(always)]
-pub(crate) fn completed(skb: Kernel, ubuf: u64) {
+pub(crate) fn completed(skb: Kernel, ubuf: u64, success: bool) {
     let Some(context) = probe!(ubuf as Kernel, ubuf_ctx: Kernel) else { return };
     let Some(queue) = probe!(context, ubufs_vq: Kernel) else { return };
-    let state = match head(queue, ubuf) {
-        None | Some(IN_PROGRESS | 0) => return,
-        Some(state) => state,
+    let copied = match head(queue, ubuf) {
+        None | Some(IN_PROGRESS) => return,
+        Some(CLEAR) => !success, // its worker has collected it since
+        Some(state) => state != DONE,
     };
-    let (cell, late) = if state == DONE {
+    let (cell, late) = if !copied {
         (ZEROCOPY_OK, 0)
     } else if skb.is_null() {
         (ZEROCOPY_REJECTED, 0)
