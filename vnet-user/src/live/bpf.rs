@@ -175,6 +175,9 @@ impl Code {
         // A log is made only for a program that is refused: it costs the verifier time.
         match bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr) {
             Ok(fd) => return Ok(owned(fd)),
+            Err(error) if when != When::Tracepoint && error.raw_os_error() == Some(libc::EPERM) => {
+                bail!("{}", untraceable(&error))
+            }
             Err(error)
                 if error.kind() == io::ErrorKind::PermissionDenied
                     || error.raw_os_error() == Some(libc::EINVAL) => {}
@@ -195,6 +198,14 @@ impl Code {
             }
         }
     }
+}
+
+/// What `EPERM` means to one who may load other programs.
+pub(crate) fn untraceable(error: &io::Error) -> String {
+    format!(
+        "this kernel does not let functions be traced, whoever asks: it is locked down, or built without \
+         CONFIG_FUNCTION_TRACER ({error})"
+    )
 }
 
 /// The kernel's verdict without the thousand lines that led to it.

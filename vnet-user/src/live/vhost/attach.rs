@@ -301,10 +301,9 @@ fn attach(
     let btf = owner.map(bpf::module_btf).transpose()?;
     let fd = code.load(program.name, program.when, btf.as_ref(), id)?;
     let link = match bpf::attach(&fd) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => bail!(
-            "this kernel does not let the function {name} be traced, whoever asks: it is locked down, or built without \
-             CONFIG_FUNCTION_TRACER ({error})"
-        ),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            bail!("{}", bpf::untraceable(&error))
+        }
         link => link.with_context(|| format!("the program cannot be attached to {name}"))?,
     };
     let when = if program.when == When::Entry { "fentry" } else { "fexit" };
