@@ -19,6 +19,7 @@ pub mod prereq;
 mod probe_log;
 mod registrations;
 mod relocate;
+mod signals;
 mod skipped;
 mod symbols;
 mod vhost;
@@ -34,12 +35,13 @@ use anyhow::{Context, Result, bail};
 use vnet_ebpf::{counter::lost, device::kind};
 
 use self::{
-    counters::{Counters, Coverage, Covered},
+    counters::Counters,
     inventory::Inventory,
     kernel::Kernel,
     load::Loaded,
     maps::possible_cpus,
     modules::Modules,
+    signals::{coverage, napi, probes},
     vhost::{Residuals, Workers},
 };
 pub use self::{
@@ -48,7 +50,7 @@ pub use self::{
 };
 use crate::{
     filter::Filter,
-    record::{Known, Lost, Nanos, Probe, Record, Sample, Source, SourceKind},
+    record::{Lost, Nanos, Record, Sample, Source, SourceKind},
     topology::{Device, DeviceKey, DeviceKind, IfIndex, Netns, QueueKey, QueuePair, Topology},
 };
 
@@ -327,60 +329,6 @@ fn bind(counters: &mut Counters, inventory: &mut Inventory, loaded: &Loaded, cou
 /// Queues that a device has or may soon have.
 fn queues(device: &Device) -> u32 {
     (device.queues_enabled.unwrap_or(1) + device.queues_disabled.unwrap_or(0)).max(1)
-}
-
-/// A direction is covered when anything of it is: of the rest nothing is counted, and its signal says so.
-fn coverage(probes: &[Probe]) -> Coverage {
-    let covered = |signals: &[&str]| {
-        let known = |probe: &Probe| probe.state != Known::Unavailable;
-        probes.iter().any(|probe| signals.contains(&probe.signal.as_str()) && known(probe))
-    };
-    Coverage {
-        tap: Covered {
-            tx: covered(&[
-                "tap.tx",
-                "tap.tx.napi",
-                "tap.tx.napi_frags",
-                "tap.tx.drops",
-                "tap.tx.stack_drops",
-            ]),
-            rx: covered(&["tap.rx", "tap.rx.drops"]),
-        },
-        virtio_net: Covered { tx: covered(&["virtio_net.tx"]), rx: covered(&["virtio_net.rx"]) },
-        stack_drops: covered(&["tap.tx.stack_drops"]),
-        vhost: vhost::Known::of(probes),
-    }
-}
-
-/// What is not counted of taps that go through NAPI, which other taps have no part in.
-fn napi(probes: &[Probe]) -> Vec<String> {
-    let ways = [("tap.tx.napi", "through NAPI"), ("tap.tx.napi_frags", "as fragments (IFF_NAPI_FRAGS)")];
-    let missing = |(signal, way): (&str, &str)| {
-        let probe = probes.iter().find(|probe| probe.signal == signal)?;
-        let reason = probe.reason.as_deref().unwrap_or("no reason is known");
-        (probe.state == Known::Unavailable)
-            .then(|| format!("packets that its guest sends {way} are not counted: {reason}"))
-    };
-    ways.into_iter().filter_map(missing).collect()
-}
-
-/// How every signal is known.
-fn probes(loaded: &Loaded) -> Vec<Probe> {
-    let mut probes = loaded.probes.clone();
-    probes.push(macvtap());
-    probes
-}
-
-/// What no tracepoint shows.
-fn macvtap() -> Probe {
-    Probe {
-        signal: "macvtap".to_owned(),
-        via: "fentry:tap_handle_frame".to_owned(),
-        state: Known::Unavailable,
-        reason: Some("macvtap queues pass no tracepoint that names them".to_owned()),
-        runs: None,
-        run_ns: None,
-    }
 }
 
 fn line(path: &str) -> String {

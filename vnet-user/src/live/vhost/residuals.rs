@@ -36,11 +36,11 @@ impl Residuals {
     pub(crate) fn take(&mut self, queues: &[(QueueKey, QueueCounts)]) {
         for (key, counts) in queues {
             let Some(vhost) = &counts.vhost else { continue };
-            let sent = counts.tx.as_ref().map_or(0, |flow| flow.packets());
-            let dropped = counts.tx.as_ref().map_or(0, |flow| flow.dropped());
+            let sent = counts.tx.as_ref().map_or(0, crate::record::Flow::packets);
+            let dropped = counts.tx.as_ref().map_or(0, crate::record::Flow::dropped);
             let totals = Totals {
                 tx: sent.saturating_sub(dropped),
-                rx: counts.rx.as_ref().map_or(0, |flow| flow.packets()),
+                rx: counts.rx.as_ref().map_or(0, crate::record::Flow::packets),
                 sent,
                 used: vhost.copies.and(vhost.tx.used),
             };
