@@ -7,10 +7,18 @@ use vnet_driver::{
     vhost::{Config, Packet, Script, Sink, kernel::Kernel},
 };
 
-use crate::{assert_exact, row, vhost, watched};
+use crate::{Cases, assert_exact, row, vhost, watched};
 
 /// Longest packet that is batched, vnet header included, without an XDP program (`vhost_net_build_xdp`).
 const BATCHED: u32 = 3648;
+
+pub(crate) fn copied() -> Cases {
+    let packets =
+        [100_u32, 1514, 3636, 3637, 5000, 9000].into_iter().flat_map(|len| Packet::new(len).times(10));
+    let script = Script::new().transmit(0, packets.collect());
+    let case = |send_buffer| (Config { send_buffer, ..Config::default() }, script.clone());
+    vec![case(None), case(Some(1 << 20))]
+}
 
 #[test]
 fn copied_in_batches_and_one_by_one() -> Result<()> {
@@ -19,20 +27,16 @@ fn copied_in_batches_and_one_by_one() -> Result<()> {
         println!("skipped: vhost_net is loaded with experimental_zcopytx");
         return Ok(());
     }
-    let packets =
-        [100_u32, 1514, 3636, 3637, 5000, 9000].into_iter().flat_map(|len| Packet::new(len).times(10));
-    let script = Script::new().transmit(0, packets.collect());
-    let case = |send_buffer| (Config { send_buffer, ..Config::default() }, script.clone());
-    let (guests, report) = watched(vec![case(None), case(Some(1 << 20))])?;
-    assert_exact(&guests, &report);
-    for guest in &guests {
+    let (guests, report) = watched("copies")?;
+    assert_exact(guests, report);
+    for guest in guests {
         let send_buffer = guest.config().send_buffer;
         let truth = guest.truth()?.pairs.remove(0).tx;
         let (batched, batched_bytes) = if send_buffer.is_none() { truth.up_to(BATCHED) } else { (0, 0) };
         let single = truth.flow.packets() - batched;
         // The tap copies ten bytes of the vnet header of a packet that it is handed by itself.
         let single_bytes = truth.bytes_with_header() - batched_bytes - 2 * single;
-        let copies = &row(guest, &report)["tx"]["copies"];
+        let copies = &row(guest, report)["tx"]["copies"];
         assert_eq!(copies["batched"], batched, "{copies}");
         assert_eq!(copies["single"], single, "{copies}");
         assert_eq!(copies["bytes"], batched_bytes + single_bytes, "{copies}");
@@ -43,6 +47,12 @@ fn copied_in_batches_and_one_by_one() -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn uncopied() -> Cases {
+    let packets = [100_u32, 243, 244, 1000, 5000].into_iter().flat_map(|len| Packet::new(len).times(20));
+    let script = Script::new().transmit(0, packets.collect());
+    vec![(Config { sink: Sink::Steal, ..Config::default() }, script)]
+}
+
 #[test]
 fn zero_copy_from_256_bytes_on() -> Result<()> {
     need!(vhost());
@@ -50,13 +60,11 @@ fn zero_copy_from_256_bytes_on() -> Result<()> {
         println!("skipped: vhost_net is loaded without experimental_zcopytx");
         return Ok(());
     }
-    let packets = [100_u32, 243, 244, 1000, 5000].into_iter().flat_map(|len| Packet::new(len).times(20));
-    let script = Script::new().transmit(0, packets.collect());
-    let (guests, report) = watched(vec![(Config { sink: Sink::Steal, ..Config::default() }, script)])?;
+    let (guests, report) = watched("uncopied")?;
     let guest = &guests[0];
-    assert_exact([guest], &report);
+    assert_exact([guest], report);
     let truth = guest.truth()?.pairs.remove(0).tx;
-    let copies = &row(guest, &report)["tx"]["copies"];
+    let copies = &row(guest, report)["tx"]["copies"];
     assert_eq!(copies["why"]["short"], truth.short(), "{copies}");
     assert_eq!(copies["zerocopy"], truth.flow.packets() - truth.short(), "{copies}");
     assert_eq!(copies["in_flight"], 0, "{copies}");

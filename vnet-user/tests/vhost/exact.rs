@@ -17,7 +17,7 @@ use vnet_driver::{
 };
 
 use crate::{
-    assert_exact,
+    Cases, assert_exact,
     expect::{self, Known},
     observe, row, vhost, watched,
 };
@@ -42,9 +42,7 @@ fn both_directions_at_once() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn every_length_around_every_limit_and_gso() -> Result<()> {
-    need!(vhost());
+pub(crate) fn lengths() -> Cases {
     let edges = [14_u32, 60, 64, 128, 243, 244, 256, 512, 1024, 1518, 3380, 3636, 4096, 9000, 65_000];
     let lengths: Vec<_> = edges.iter().flat_map(|edge| edge.saturating_sub(2).max(14)..=edge + 2).collect();
     let packets: Vec<_> = lengths.iter().map(|len| Packet::new(*len)).collect();
@@ -59,14 +57,18 @@ fn every_length_around_every_limit_and_gso() -> Result<()> {
     });
     let script = script.transmit(0, gso.collect());
     let case = |send_buffer| (Config { send_buffer, ..Config::default() }, script.clone());
-    let (guests, report) = watched(vec![case(None), case(Some(1 << 20))])?;
-    assert_exact(&guests, &report);
-    Ok(())
+    vec![case(None), case(Some(1 << 20))]
 }
 
 #[test]
-fn rings_with_and_without_calls_and_buffers() -> Result<()> {
+fn every_length_around_every_limit_and_gso() -> Result<()> {
     need!(vhost());
+    let (guests, report) = watched("lengths")?;
+    assert_exact(guests, report);
+    Ok(())
+}
+
+pub(crate) fn rings() -> Cases {
     let sends = Script::new().transmit(0, Packet::new(100).times(200));
     let receives = Script::new()
         .on(0, Step::PostRx(vec![1526; 300]))
@@ -85,14 +87,20 @@ fn rings_with_and_without_calls_and_buffers() -> Result<()> {
         .on(0, Step::Kick(Side::Rx, Kick::Always))
         .on(0, Step::Wait(Side::Rx));
     let plain = Config::default;
-    let (guests, report) = watched(vec![
+    vec![
         (Config { event_idx: true, ..plain() }, no_calls),
         (plain(), sends),
         (plain(), receives),
         (plain(), no_buffers_and_several_each),
-    ])?;
-    assert_exact(&guests, &report);
-    let tx = &row(&guests[0], &report)["tx"];
+    ]
+}
+
+#[test]
+fn rings_with_and_without_calls_and_buffers() -> Result<()> {
+    need!(vhost());
+    let (guests, report) = watched("rings")?;
+    assert_exact(guests, report);
+    let tx = &row(&guests[0], report)["tx"];
     assert!(tx["calls_suppressed"].as_u64() > Some(0), "{tx}");
     Ok(())
 }
@@ -132,7 +140,12 @@ fn whatever_a_guest_does() -> Result<()> {
     let cases = u32::try_from(cases)?;
     let mut runner = runner(seed, cases);
     let drawn = (0..cases).map(|_| Ok(any.new_tree(&mut runner).map_err(Error::msg)?.current()));
-    let (guests, report) = watched(drawn.collect::<Result<_>>()?)?;
+    let drawn = drawn.collect::<Result<_>>()?;
+    let under_one = |cases| -> Result<(Vec<Guest>, Report)> {
+        let vnet = observe()?;
+        Ok((crate::run(cases)?, vnet.finish()?))
+    };
+    let (guests, report) = under_one(drawn)?;
     let differences = |guests: &[Guest], report: &Report| -> Result<String> {
         Ok(expect::differences(&guests.iter().map(Known::of).collect::<Result<Vec<_>>>()?, report))
     };
@@ -143,7 +156,7 @@ fn whatever_a_guest_does() -> Result<()> {
     }
     let result = self::runner(seed, cases).run(&any, |(config, script)| {
         let run = || -> Result<String> {
-            let (guests, report) = watched(vec![(config, script)])?;
+            let (guests, report) = under_one(vec![(config, script)])?;
             differences(&guests, &report)
         };
         match run() {

@@ -1,6 +1,6 @@
 //! Counts that follow from how vhost is written, whatever the machine: calls, batches, and why runs of the worker end.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 use vnet_driver::{
     ftrace::{self, Functions},
@@ -9,7 +9,7 @@ use vnet_driver::{
     vhost::{Config, Guest, Kick, Packet, Script, Side, Step, kernel::Kernel},
 };
 
-use crate::{assert_exact, observe, row, vhost, watched};
+use crate::{Cases, assert_exact, observe, row, vhost, watched};
 
 /// Batches by packets in them as vnet tells them, of so many full batches and one of the rest.
 fn sizes(full: u64, rest: u64) -> Value {
@@ -22,31 +22,32 @@ fn sizes(full: u64, rest: u64) -> Value {
     Value::from(rows.to_vec())
 }
 
+/// Packets and their length with the vnet header.
+const PUBLISHED: [(usize, u32); 6] = [(64, 112), (65, 112), (200, 112), (10, 5000), (20, 3648), (20, 3649)];
+
+pub(crate) fn publications() -> Cases {
+    let send = |count: usize, len: u32| Script::new().transmit(0, Packet::new(len - 12).times(count));
+    let mut all: Vec<_> =
+        PUBLISHED.iter().map(|(count, len)| (Config::default(), send(*count, *len))).collect();
+    all.push((Config { send_buffer: Some(1 << 20), ..Config::default() }, send(200, 112)));
+    let silent = Script::new().on(0, Step::Interrupts(Side::Tx, false));
+    all.push((Config::default(), silent.transmit(0, Packet::new(100).times(200))));
+    all
+}
+
 #[test]
 fn batches_and_calls_of_one_publication() -> Result<()> {
     need!(vhost());
     let kernel = Kernel::look()?;
-    // Packets and their length with the vnet header; calls and full batches and packets of the last batch in copy mode.
+    // Calls, full batches, and packets of the last batch in copy mode.
     let large = u64::from(!kernel.batches_large());
-    let cases: [(usize, u32, u64, u64, u64); 6] = [
-        (64, 112, 1, 1, 0),
-        (65, 112, 2, 1, 1),
-        (200, 112, 4, 3, 8),
-        (10, 5000, 1 + 9 * large, 0, 0),
-        (20, 3648, 1, 0, 20),
-        (20, 3649, 1 + 19 * large, 0, 0),
-    ];
-    let send = |count: usize, len: u32| Script::new().transmit(0, Packet::new(len - 12).times(count));
-    let mut all: Vec<_> =
-        cases.iter().map(|(count, len, ..)| (Config::default(), send(*count, *len))).collect();
-    all.push((Config { send_buffer: Some(1 << 20), ..Config::default() }, send(200, 112)));
-    let silent = Script::new().on(0, Step::Interrupts(Side::Tx, false));
-    all.push((Config::default(), silent.transmit(0, Packet::new(100).times(200))));
-    let (mut guests, report) = watched(all)?;
-    assert_exact(&guests, &report);
-    let (silent, limited) = (guests.pop().context("a guest")?, guests.pop().context("a guest")?);
-    for ((count, len, calls, full, rest), guest) in cases.into_iter().zip(&guests) {
-        let tx = &row(guest, &report)["tx"];
+    let expected: [(u64, u64, u64); 6] =
+        [(1, 1, 0), (2, 1, 1), (4, 3, 8), (1 + 9 * large, 0, 0), (1, 0, 20), (1 + 19 * large, 0, 0)];
+    let (guests, report) = watched("publications")?;
+    assert_exact(guests, report);
+    let [guests @ .., limited, silent] = guests else { anyhow::bail!("too few guests") };
+    for (((count, len), (calls, full, rest)), guest) in PUBLISHED.into_iter().zip(expected).zip(guests) {
+        let tx = &row(guest, report)["tx"];
         let count = count as u64;
         // Zero-copy: a call per packet, copied or not, and no batch.
         let (calls, full, rest) = if kernel.zerocopy { (count, 0, 0) } else { (calls, full, rest) };
@@ -60,13 +61,13 @@ fn batches_and_calls_of_one_publication() -> Result<()> {
     }
     // With a limited send buffer there are no batches; a flag forbids calls.
     let updates = if kernel.zerocopy { 200 } else { 4 };
-    let tx = &row(&limited, &report)["tx"];
+    let tx = &row(limited, report)["tx"];
     assert_eq!(
         (&tx["calls"], &tx["batches"], &tx["copies"]["single"]),
         (&json!(updates), &json!(0), &json!(200)),
         "{tx}"
     );
-    let tx = &row(&silent, &report)["tx"];
+    let tx = &row(silent, report)["tx"];
     assert_eq!((&tx["calls"], &tx["calls_suppressed"]), (&json!(0), &json!(updates)), "{tx}");
     Ok(())
 }
@@ -114,37 +115,36 @@ fn why_runs_end() -> Result<()> {
     Ok(())
 }
 
-/// Guests of 1 to 8 pairs; each pair sends and is sent its own number of packets, one pair after the other.
-#[test]
-fn one_to_eight_pairs_and_a_tap_that_is_full() -> Result<()> {
-    need!(vhost());
-    let vnet = observe()?;
-    let mut guests = Vec::new();
-    let full = Guest::new(&Netns::new()?, Config::default())?;
-    let script = Script::new()
-        .on(0, Step::Inject(Packet::new(100).times(1300)))
-        .on(0, Step::Refill(Some(1526)))
-        .on(0, Step::Wait(Side::Rx));
-    full.run(&script)?;
+/// Guests of 1 to 8 pairs, each pair of which sends and is sent its own number of packets, one pair after the other; and
+/// one whose tap's ring overflows.
+pub(crate) fn pairs() -> Cases {
+    let mut cases = Vec::new();
     for pairs in 1..=8 {
-        let config = Config { pairs, event_idx: pairs % 2 == 0, ..Config::default() };
-        let guest = Guest::new(&Netns::new()?, config)?;
+        let mut script = Script::new();
         for pair in 0..pairs {
             let n = usize::from(10 * pairs + pair);
-            let script = Script::new()
+            script = script
                 .on(pair, Step::PostRx(vec![1526; n]))
                 .on(pair, Step::Kick(Side::Rx, Kick::Wanted))
                 .transmit(pair, Packet::new(60 + u32::from(pair)).times(n))
                 .receive(pair, Packet::new(600 + u32::from(pair)).times(n));
-            guest.run(&script)?;
         }
-        guest.truth()?;
-        guests.push(guest);
+        cases.push((Config { pairs, event_idx: pairs % 2 == 0, ..Config::default() }, script));
     }
-    full.truth()?;
-    let report = vnet.finish()?;
-    assert_exact(guests.iter().chain([&full]), &report);
-    let rx = &row(&full, &report)["rx"];
+    let full = Script::new()
+        .on(0, Step::Inject(Packet::new(100).times(1300)))
+        .on(0, Step::Refill(Some(1526)))
+        .on(0, Step::Wait(Side::Rx));
+    cases.push((Config::default(), full));
+    cases
+}
+
+#[test]
+fn one_to_eight_pairs_and_a_tap_that_is_full() -> Result<()> {
+    need!(vhost());
+    let (guests, report) = watched("pairs")?;
+    assert_exact(guests, report);
+    let rx = &row(&guests[8], report)["rx"];
     println!("1300 without buffers: {} dropped", rx["drops"]);
     assert!(rx["drops"]["FULL_RING"].as_u64().is_some_and(|dropped| (200..=300).contains(&dropped)), "{rx}");
     Ok(())

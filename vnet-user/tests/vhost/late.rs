@@ -8,7 +8,7 @@ use vnet_driver::{
     vhost::{Config, Guest, Packet, Script, Side, Sink, Step, bridge, kernel::Kernel, truth},
 };
 
-use crate::{assert_exact, observe, row, vhost, watched};
+use crate::{Cases, assert_exact, observe, row, vhost, watched};
 
 /// Why there is no zero-copy, aloud.
 fn copy_mode() -> Result<Option<String>> {
@@ -38,20 +38,24 @@ fn all_late(copies: &Value, truth: &truth::Tx) {
     assert!(number(&why["backoff"]) > number(&why["late"]), "{copies}");
 }
 
-#[test]
-fn packets_that_the_host_reads_or_drops() -> Result<()> {
-    need!(vhost());
-    need!(copy_mode()?);
+pub(crate) fn read_or_dropped() -> Cases {
     let packets = [100_u32, 1000, 1514, 9000].into_iter().flat_map(|len| Packet::new(len).times(100));
     let script = Script::new().on(0, Step::Send(packets.collect())).on(0, Step::Wait(Side::Tx));
     let read = (Config { sink: Sink::Receiver, ..Config::default() }, script);
     let dropped = (Config::default(), Script::new().transmit(0, Packet::new(1000).times(100)));
-    let (guests, report) = watched(vec![read, dropped])?;
-    assert_exact(&guests, &report);
-    dropped_are_not_copied(&row(&guests[1], &report)["tx"]["copies"]);
+    vec![read, dropped]
+}
+
+#[test]
+fn packets_that_the_host_reads_or_drops() -> Result<()> {
+    need!(vhost());
+    need!(copy_mode()?);
+    let (guests, report) = watched("read or dropped")?;
+    assert_exact(guests, report);
+    dropped_are_not_copied(&row(&guests[1], report)["tx"]["copies"]);
     let guest = &guests[0];
     let truth = guest.truth()?.pairs.remove(0).tx;
-    let copies = &row(guest, &report)["tx"]["copies"];
+    let copies = &row(guest, report)["tx"]["copies"];
     println!("{copies}");
     if copies_for_the_stack()? {
         all_late(copies, &truth);
@@ -73,8 +77,8 @@ fn dropped_are_not_copied(copies: &Value) {
     let number = |value: &Value| value.as_u64().unwrap_or(u64::MAX / 16);
     assert_eq!(number(&copies["why"]["late"]) + number(&copies["why"]["rejected"]), 0, "{copies}");
     // Of each uncopied packet the tap reads 10 bytes of the vnet header and the first 128 of the frame.
-    let copied = 138 * number(&copies["zerocopy"]) + 1010 * number(&copies["single"]);
-    assert_eq!(copies["bytes"], copied, "{copies}");
+    let sum = 138 * number(&copies["zerocopy"]) + 1010 * number(&copies["single"]);
+    assert_eq!(copies["bytes"], sum, "{copies}");
 }
 
 #[test]

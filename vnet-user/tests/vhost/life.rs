@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long guests come and go when nobody says how often.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(10);
 
 fn descriptors(vnet: &Vnet) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{}/fd", vnet.pid().as_raw_nonzero()))?.count())
@@ -57,7 +57,7 @@ fn guests_that_come_and_go() -> Result<()> {
         if ended.len() == 3 {
             first = Some(descriptors(&vnet)?);
         }
-        if ended.len() % 2 == 0 {
+        if ended.len().is_multiple_of(2) {
             drop(guest);
         } else {
             guest.end_tap_first();

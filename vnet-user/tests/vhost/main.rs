@@ -14,9 +14,9 @@ mod others;
 mod seen;
 mod stalls;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf, sync::OnceLock};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, anyhow};
 use serde_json::Value;
 use vnet_driver::{
     netns::Netns,
@@ -54,18 +54,55 @@ fn real_vhost() -> Option<String> {
     fatal.map(|problem| problem.sentence).or_else(object).or_else(vnet_driver::need::vhost)
 }
 
-/// Guests, each in a namespace of its own, made while one vnet watches, after their scripts; and what vnet says of them.
-/// Starting vnet is what takes time in an emulated machine.
-fn watched(cases: Vec<(Config, Script)>) -> Result<(Vec<Guest>, Report)> {
+/// Guests and what they do.
+type Cases = Vec<(Config, Script)>;
+
+/// A name, and its cases.
+type Scene = (&'static str, fn() -> Cases);
+
+/// What tests have done together under one vnet: starting it is what takes time in an emulated machine.
+const TOGETHER: &[Scene] = &[
+    ("copies", copies::copied),
+    ("uncopied", copies::uncopied),
+    ("lengths", exact::lengths),
+    ("rings", exact::rings),
+    ("publications", golden::publications),
+    ("pairs", golden::pairs),
+    ("read or dropped", late::read_or_dropped),
+];
+
+/// Guests of [`TOGETHER`], as they were when vnet ended.
+struct Together {
+    guests: BTreeMap<&'static str, Vec<Guest>>,
+    report: Report,
+}
+
+/// The guests that run what `name` says, and what vnet says of all.
+fn watched(name: &str) -> Result<(&'static [Guest], &'static Report)> {
+    static ALL: OnceLock<std::result::Result<Together, String>> = OnceLock::new();
+    let all = ALL.get_or_init(|| together().map_err(|error| format!("{error:#}")));
+    let all = all.as_ref().map_err(|error| anyhow!("the guests of several tests: {error}"))?;
+    Ok((all.guests.get(name).with_context(|| format!("no {name}"))?, &all.report))
+}
+
+fn together() -> Result<Together> {
     let vnet = observe()?;
-    let run = |(config, script)| {
+    let mut guests = BTreeMap::new();
+    for (name, cases) in TOGETHER {
+        guests.insert(*name, run(cases()).with_context(|| format!("guests of {name}"))?);
+    }
+    Ok(Together { guests, report: vnet.finish()? })
+}
+
+/// Guests, each in a namespace of its own, after their scripts.
+fn run(cases: Cases) -> Result<Vec<Guest>> {
+    let one = |(config, script)| {
         let guest = Guest::new(&Netns::new()?, config)?;
         guest.run(&script)?;
         guest.truth()?; // all that was begun is done
         Ok(guest)
     };
-    let guests = cases.into_iter().map(run).collect::<Result<_>>()?;
-    Ok((guests, vnet.finish()?))
+    cases.into_iter().map(one).collect()
 }
 
 /// What vnet says of the first pair of a guest.

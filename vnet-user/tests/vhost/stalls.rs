@@ -61,8 +61,9 @@ fn packets_in_flight_and_those_that_are_too_many() -> Result<()> {
         println!("skipped: vhost_net is loaded without experimental_zcopytx");
         return Ok(());
     }
+    let (during, after) = (observe()?, observe()?);
+    let mut stalled = Vec::new();
     for (ring, limit, delivered) in [(256_u16, 64_u64, false), (512, 128, true)] {
-        let (during, after) = (observe()?, observe()?);
         let guest = Guest::new(&Netns::new()?, Config { ring, ..Config::default() })?;
         let Some(hold) = hold(&guest) else { return Ok(()) };
         let script = Script::new()
@@ -70,35 +71,41 @@ fn packets_in_flight_and_those_that_are_too_many() -> Result<()> {
             .on(0, Step::Kick(Side::Tx, Kick::Always));
         guest.run(&script)?;
         // One more than the limit is sent without a copy (`vhost_exceeds_maxpend`: strictly more); the rest comes back.
-        let copied = 200 - limit - 1;
-        while guest.truth()?.pairs[0].tx.ring.used < copied {
+        while guest.truth()?.pairs[0].tx.ring.used < 200 - limit - 1 {
             guest.step(0, &Step::Settle)?;
         }
-        let report = during.finish()?;
-        let tx = &row(&guest, &report)["tx"];
-        let copies = &tx["copies"];
+        // Before the guest, whose devices wait for what is in flight.
+        stalled.push((hold, guest, limit, delivered));
+    }
+    let report = during.finish()?;
+    for (_, guest, limit, _) in &stalled {
+        let tx = &row(guest, &report)["tx"];
+        let (copies, back) = (&tx["copies"], 200 - limit - 1);
         assert_eq!(
             (&copies["in_flight"], &copies["zerocopy"], &copies["single"], &copies["why"]["pending"]),
-            (&json!(limit + 1), &json!(0), &json!(copied), &json!(copied)),
-            "ring of {ring}: {copies}"
+            (&json!(limit + 1), &json!(0), &json!(back), &json!(back)),
+            "limit of {limit}: {copies}"
         );
-        assert_eq!((&tx["packets"], &tx["used"]), (&json!(200), &json!(copied)), "{tx}");
+        assert_eq!((&tx["packets"], &tx["used"]), (&json!(200), &json!(back)), "{tx}");
+    }
+    let mut ended = Vec::new();
+    for (hold, guest, limit, delivered) in stalled {
         // What is dropped was never copied; what is handed to another device's receiver is (`____dev_forward_skb`).
-        if delivered {
-            hold.release()?;
-        } else {
-            drop(hold);
-        }
+        let hold = delivered.then_some(hold);
+        hold.as_ref().map(Hold::release).transpose()?;
         guest.step(0, &Step::Wait(Side::Tx))?;
         guest.truth()?;
-        let report = after.finish()?;
-        assert_exact([&guest], &report);
-        let copies = &row(&guest, &report)["tx"]["copies"];
-        let (late, uncopied) = if delivered { (limit + 1, 0) } else { (0, limit + 1) };
+        ended.push((hold, guest, limit, delivered));
+    }
+    let report = after.finish()?;
+    assert_exact(ended.iter().map(|(_, guest, ..)| guest), &report);
+    for (_, guest, limit, delivered) in &ended {
+        let copies = &row(guest, &report)["tx"]["copies"];
+        let (late, uncopied) = if *delivered { (limit + 1, 0) } else { (0, limit + 1) };
         assert_eq!(
             (&copies["in_flight"], &copies["zerocopy"], &copies["why"]["late"], &copies["single"]),
-            (&json!(0), &json!(uncopied), &json!(late), &json!(copied)),
-            "ring of {ring}, after: {copies}"
+            (&json!(0), &json!(uncopied), &json!(late), &json!(200 - limit - 1)),
+            "limit of {limit}, after: {copies}"
         );
     }
     Ok(())

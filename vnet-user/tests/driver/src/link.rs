@@ -183,7 +183,7 @@ impl Links {
 
     /// Sends one request and reads up to its acknowledgement; the link that came with it, if one did.
     /// Puts a qdisc before a device that holds what is to leave it, or lets out what it holds and all that comes
-    /// (net/sched/sch_plug.c).
+    /// (`plug_change`).
     pub fn plug(&self, ifindex: u32, hold: bool) -> Result<()> {
         const OPTIONS: u16 = 2;
         const RELEASE: u32 = 2;
