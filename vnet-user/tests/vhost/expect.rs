@@ -7,14 +7,15 @@ use serde_json::Value;
 use vnet_driver::{
     truth::{Counts, Ledger, Queue},
     vhost::{
-        Guest,
-        truth::{Pair, Truth},
+        Config, Guest,
+        truth::{Pair, Truth, Tx},
     },
     vnet::Report,
 };
 
 /// A guest whose truth is known.
 pub(crate) struct Known {
+    pub(crate) config: Config,
     /// Keys of its pairs.
     pub(crate) keys: Vec<Queue>,
     pub(crate) truth: Truth,
@@ -26,7 +27,17 @@ impl Known {
     /// A guest that runs, so far.
     pub(crate) fn of(guest: &Guest) -> Result<Self> {
         let keys = (0..guest.config().pairs).map(|pair| guest.key(pair)).collect();
-        Ok(Self { keys, truth: guest.truth()?, runs: true })
+        Ok(Self { config: guest.config().clone(), keys, truth: guest.truth()?, runs: true })
+    }
+
+    /// The key of a pair.
+    pub(crate) fn key(&self, pair: usize) -> Queue {
+        self.keys[pair]
+    }
+
+    /// What its first pair sent.
+    pub(crate) fn tx(&self) -> &Tx {
+        &self.truth.pairs[0].tx
     }
 
     fn pairs(&self) -> impl Iterator<Item = (Queue, &Pair)> {

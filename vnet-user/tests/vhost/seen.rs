@@ -56,6 +56,7 @@ fn what_cannot_be_seen_is_said() -> Result<()> {
             Some("unavailable") => {
                 let reason = probe["reason"].as_str().unwrap_or_default();
                 assert!(reason.len() > 10, "no reason: {probe}");
+                assert!(!reason.contains("not loaded"), "vhost_net is loaded: {probe}");
                 assert!(!described(), "this kernel describes it: {probe}");
             }
             _ => panic!("neither exact nor unavailable: {probe}"),
