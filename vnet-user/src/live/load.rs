@@ -128,10 +128,10 @@ impl Loaded {
             .map_max_entries("SLOTS", slots)
             .map_max_entries("FREE", slots)
             .map_max_entries("VHOST", slots)
-            .map_max_entries("PAIRS", slots)
-            .map_max_entries("DEVICES", slots)
-            .map_max_entries("WORKERS", slots)
-            .map_max_entries("FREE_PAIRS", slots)
+            .map_max_entries("PAIRS", maps::pairs_for(slots))
+            .map_max_entries("DEVICES", maps::pairs_for(slots))
+            .map_max_entries("WORKERS", maps::pairs_for(slots))
+            .map_max_entries("FREE_PAIRS", maps::pairs_for(slots))
             .load(&object)
             .context("the maps of the probes cannot be made")?;
         // Programs hold on to their maps once they are loaded; only then may the maps be taken out of aya's hands.

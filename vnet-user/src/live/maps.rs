@@ -56,7 +56,7 @@ impl Maps {
             cache,
             lost: share(ebpf, "LOST", cpus)?,
             vhost: share(ebpf, "VHOST", slots)?,
-            pairs: share(ebpf, "PAIRS", slots)?,
+            pairs: share(ebpf, "PAIRS", pairs_for(u32::try_from(slots)?) as usize)?,
             free_pairs: Queue::try_from(map(ebpf, "FREE_PAIRS")?)?,
             drops: HashMap::try_from(map(ebpf, "DROPS")?)?,
             slots: HashMap::try_from(map(ebpf, "SLOTS")?)?,
@@ -70,7 +70,9 @@ impl Maps {
     pub(crate) fn reset(&mut self, slots: u32) -> Result<()> {
         for slot in 0..slots {
             self.free.push(slot, 0).context("the list of free slots cannot be filled")?;
-            self.free_pairs.push(slot, 0).context("the list of free vhost devices cannot be filled")?;
+        }
+        for pair in 0..pairs_for(slots) {
+            self.free_pairs.push(pair, 0).context("the list of free vhost devices cannot be filled")?;
         }
         Ok(())
     }
@@ -96,16 +98,26 @@ impl Maps {
 /// Kernel memory of the shared maps for `slots` queues on `cpus` possible CPUs, in bytes.
 pub fn map_bytes(slots: u32, cpus: u32) -> u64 {
     let per_cpu = u64::from(slots) * size_of::<Row>() as u64 + size_of::<[u64; lost::CELLS]>() as u64;
-    let per_slot = size_of::<Meta>() + size_of::<VhostRow>() + size_of::<Pair>();
-    u64::from(cpus) * per_cpu + u64::from(slots) * per_slot as u64 + cache::bytes(slots) as u64
+    let per_slot = size_of::<Meta>() + size_of::<VhostRow>();
+    let pairs = u64::from(pairs_for(slots)) * size_of::<Pair>() as u64;
+    u64::from(cpus) * per_cpu + u64::from(slots) * per_slot as u64 + pairs + cache::bytes(slots) as u64
 }
+
+/// vhost devices that there is room for beside that many slots: as many, but where most slots are spare a quarter of them,
+/// because each is looked at whenever counts are read.
+pub(crate) fn pairs_for(slots: u32) -> u32 {
+    if slots > AFFORDABLE { slots } else { slots.min(AFFORDABLE / 4) }
+}
+
+/// Slots that are kept spare at most.
+const AFFORDABLE: u32 = 16_384;
 
 /// Slots for a host that has `queues` now and `cpus` possible CPUs: a sixteenth and 224 more, and as many as 48 MB of
 /// counters hold, up to 16384, so that guests that start later find room.
 pub fn slots_for(queues: u32, cpus: u32) -> u32 {
     const BUDGET: u32 = 48_000_000;
     let row = u32::try_from(size_of::<Row>()).unwrap_or(u32::MAX);
-    let affordable = (BUDGET / row / cpus.max(1)).min(16_384);
+    let affordable = (BUDGET / row / cpus.max(1)).min(AFFORDABLE);
     queues.saturating_add((queues / 16).max(224)).max(affordable).min(NO_SLOT)
 }
 

@@ -13,6 +13,9 @@ use crate::{
     topology::{DeviceKey, QueueKey},
 };
 
+/// The word of a [`Pair`] that says whether it is in use.
+const STATE: usize = 0;
+
 /// What was last told of workers, and what they had done before counting began.
 #[derive(Default)]
 pub(crate) struct Workers {
@@ -38,6 +41,9 @@ impl Workers {
     pub(crate) fn read(&mut self, maps: &mut Maps, queue: impl Fn(u32) -> Option<QueueKey>) -> Vec<Worker> {
         let mut changed = Vec::new();
         for number in 0..maps.pairs.len() {
+            if maps.pairs.word(number, STATE) == state::FREE {
+                continue;
+            }
             let pair = maps.pairs.read(number);
             match pair.state {
                 state::OPEN if pair.tid != 0 && pair.slot != NO_SLOT => {
