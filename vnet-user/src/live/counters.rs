@@ -143,7 +143,7 @@ impl Counters {
         let mut changed: BTreeMap<QueueKey, QueueCounts> = BTreeMap::new();
         for (slot, row) in self.slots.iter_mut().zip(rows) {
             let vhost = vhost::whole(&maps.vhost, slot.index);
-            let served = vhost.is_some_and(|vhost| slot.vhost.take(vhost, &slot.told));
+            let served = vhost.is_some_and(|vhost| slot.vhost.take(vhost, &slot.told, &row));
             if row != slot.told || served || slot.fresh {
                 (slot.told, slot.fresh) = (row, !wanted(&slot.key));
                 if slot.fresh {

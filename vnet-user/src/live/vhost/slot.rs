@@ -1,6 +1,10 @@
 //! What vhost did for the queue of a slot, and how it takes the place of what the stack saw.
 
-use vnet_ebpf::{counter::Row, vhost::VhostRow};
+use vnet_ebpf::{
+    counter::{RECV, Row},
+    hist::CLASSES,
+    vhost::VhostRow,
+};
 
 use super::read::{EMPTY, Known, flow, is_used};
 use crate::record::{Flow, QueueCounts};
@@ -13,6 +17,8 @@ pub(crate) struct VhostSlot {
     told: VhostRow,
     /// What the stack saw of the queue before vhost served it: from then on, vhost's own counts are added to this.
     before: Option<Row>,
+    /// vhost had sent nothing when it was last read.
+    quiet: bool,
 }
 
 /// What the stack saw of a queue before vhost served it, per direction of the guest.
@@ -24,17 +30,30 @@ pub(crate) struct Before {
 impl VhostSlot {
     /// Nothing is told yet; `base` is what was counted before counting began.
     pub(crate) fn new(base: &VhostRow) -> Self {
-        Self { base: *base, told: EMPTY, before: None }
+        Self { base: *base, told: EMPTY, before: None, quiet: false }
     }
 
-    /// Takes newer counts; `stack` is what was told of the stack's before.
-    pub(crate) fn take(&mut self, mut row: VhostRow, stack: &Row) -> bool {
+    /// Takes newer counts; `earlier` is what was told of the stack's before, `stack` what they are now. True when something
+    /// has changed.
+    ///
+    /// A packet that vhost sends is seen by the stack in the same breath. So what the stack sees of the guest's TX while vhost
+    /// sends nothing, and sent nothing in the interval before either, came in another way: the monitor has taken the
+    /// queue back (a guest that boots). It is counted as what was before vhost.
+    pub(crate) fn take(&mut self, mut row: VhostRow, earlier: &Row, stack: &Row) -> bool {
         for (cell, base) in row.iter_mut().zip(self.base) {
             *cell = cell.wrapping_sub(base);
         }
         if self.before.is_none() && is_used(&row) {
-            self.before = Some(*stack);
+            self.before = Some(*earlier);
         }
+        let sent = |row: &VhostRow| flow(row, true);
+        let quiet = sent(&row) == sent(&self.told);
+        if let Some(before) = self.before.as_mut().filter(|_| quiet && self.quiet) {
+            for cell in RECV.bytes()..=RECV.size(CLASSES - 1) {
+                before[cell] += stack[cell].saturating_sub(earlier[cell]);
+            }
+        }
+        self.quiet = quiet;
         std::mem::replace(&mut self.told, row) != row
     }
 
@@ -62,5 +81,52 @@ impl VhostSlot {
             replace(&mut counts.rx, &before.rx, false);
         }
         counts.vhost = Some(known.vhost(&self.told));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vnet_ebpf::{counter::ROW, vhost::TX};
+
+    use super::*;
+
+    /// Packets that the stack saw, and vhost sent; each of 100 bytes.
+    fn counts(stack: u64, vhost: u64) -> (VhostRow, Row) {
+        let (mut own, mut row) = (EMPTY, [0; ROW]);
+        (own[TX.bytes()], own[TX.size(1)]) = (vhost * 100, vhost);
+        (row[RECV.bytes()], row[RECV.size(1)]) = (stack * 100, stack);
+        (own, row)
+    }
+
+    /// Packets told of a queue after each reading.
+    fn told(readings: &[(u64, u64)]) -> Vec<u64> {
+        let (mut slot, mut earlier) = (VhostSlot::new(&EMPTY), [0; ROW]);
+        let tell = |(stack, vhost): &(u64, u64)| {
+            let (own, row) = counts(*stack, *vhost);
+            slot.take(own, &earlier, &row);
+            earlier = row;
+            slot.before().map_or(row[RECV.size(1)], |before| before[RECV.size(1)] + own[TX.size(1)])
+        };
+        readings.iter().map(tell).collect()
+    }
+
+    #[test]
+    fn vhost_counts_from_where_it_begins() {
+        assert_eq!(told(&[(5, 0), (15, 10), (40, 35)]), [5, 15, 40]);
+    }
+
+    #[test]
+    fn what_the_stack_sees_late_is_not_counted_again() {
+        assert_eq!(told(&[(0, 0), (3, 64), (64, 64), (64, 64)]), [0, 64, 64, 64]);
+    }
+
+    #[test]
+    fn a_queue_that_its_monitor_took_back_is_counted_on() {
+        // The interval in which that is noticed is not counted: what came in it may have been vhost's.
+        assert_eq!(
+            told(&[(10, 10), (10, 10), (10, 10), (17, 10), (30, 10), (31, 11)]),
+            [10, 10, 10, 17, 30, 31]
+        );
+        assert_eq!(told(&[(10, 10), (17, 10), (30, 10)]), [10, 10, 23]);
     }
 }
