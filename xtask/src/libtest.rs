@@ -46,6 +46,8 @@ impl Outcome {
 /// Hears what tests write.
 pub(crate) struct Listener {
     verbose: bool,
+    /// What shows a line.
+    show: fn(&str),
     outcome: Outcome,
     begun: Vec<u8>,
 }
@@ -53,7 +55,7 @@ pub(crate) struct Listener {
 impl Listener {
     /// One that shows every line, or those that name a group of tests, its result, or a test that failed.
     pub(crate) fn new(verbose: bool) -> Self {
-        Self { verbose, outcome: Outcome::default(), begun: Vec::new() }
+        Self { verbose, show: |line| println!("{line}"), outcome: Outcome::default(), begun: Vec::new() }
     }
 
     /// Takes what was written, in pieces of any size.
@@ -70,7 +72,7 @@ impl Listener {
         let text = text.trim_end();
         self.outcome.take(text);
         if self.verbose || is_telling(text) {
-            println!("{text}");
+            (self.show)(text);
         }
     }
 
@@ -111,7 +113,8 @@ mod tests {
                     test a::c ... skipped: no bridge\nok\n\
                     test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
         for size in [1, 7, 1000] {
-            let mut listener = Listener::new(false);
+            // Shown, these lines would be heard by whoever listens to this test.
+            let mut listener = Listener { show: |_| {}, ..Listener::new(false) };
             text.as_bytes().chunks(size).for_each(|piece| listener.hear(piece));
             let outcome = listener.end(false);
             assert_eq!((outcome.passed, outcome.failed, outcome.ignored, outcome.groups), (15, 2, 1, 2));
