@@ -21,6 +21,7 @@ impl Hold {
             links.set_mtu(end, 65_535)?;
             links.up(end)?;
         }
+        links.carries(device)?;
         links.plug(device, true)?;
         links.classify(tap.ifindex, &Program::redirect(device)?)?;
         Ok(Self { links, device })

@@ -1,8 +1,12 @@
 //! Links of a namespace: up and down, renamed, made, removed, counted.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::{
+    os::fd::{AsFd, AsRawFd},
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use netlink_packet_core::{
     DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
     NetlinkPayload,
@@ -11,7 +15,7 @@ use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{
         InfoBridge, InfoData, InfoKind, InfoMacVtap, InfoVeth, InfoVlan, LinkAttribute, LinkFlags, LinkInfo,
-        LinkMessage, LinkXdp, MacVtapMode, Stats64,
+        LinkMessage, LinkXdp, MacVtapMode, State, Stats64,
     },
     tc::{TcAttribute, TcBpfFlags, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
 };
@@ -52,6 +56,20 @@ impl Links {
     /// Brings a device up.
     pub fn up(&self, ifindex: u32) -> Result<()> {
         self.flag_up(ifindex, LinkFlags::Up)
+    }
+
+    /// Waits until a device that was brought up carries packets: the kernel gives it its queue a moment later, and drops
+    /// what comes until then (`net/core/link_watch.c`: `linkwatch_do_dev`, which does both under one lock).
+    pub fn carries(&self, ifindex: u32) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let up = |attribute: &LinkAttribute| *attribute == LinkAttribute::OperState(State::Up);
+            if self.get_by(link(ifindex), None)?.attributes.iter().any(up) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "interface {ifindex} does not come up");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Takes a device down.
