@@ -29,14 +29,20 @@ const PACKET_WEIGHT: u64 = 256;
 /// `VHOST_NET_WEIGHT`.
 const BYTE_WEIGHT: u64 = 0x8_0000;
 
-/// A row while it is being changed.
+/// The row of a slot.
 struct Row(*mut VhostRow);
 
 impl Row {
+    /// The row of a slot, for what belongs to no packet.
+    #[inline(always)]
+    fn of(slot: u32) -> Option<Self> {
+        VHOST.get_ptr_mut(slot).map(Self)
+    }
+
     /// Begins to change the row of a slot.
     #[inline(always)]
     fn begin(slot: u32) -> Option<Self> {
-        let row = Self(VHOST.get_ptr_mut(slot)?);
+        let row = Self::of(slot)?;
         row.add(BEGUN, 1);
         Some(row)
     }
@@ -101,8 +107,8 @@ pub(crate) fn seen(did: bool) {
 /// Counts something that belongs to no packet.
 #[inline(always)]
 fn tally(slot: u32, cell: usize, n: u64) {
-    if let Some(row) = VHOST.get_ptr_mut(slot) {
-        Row(row).add(within(cell), n);
+    if let Some(row) = Row::of(slot) {
+        row.add(within(cell), n);
     }
 }
 

@@ -114,15 +114,21 @@ pub(crate) fn end(dev: u64) -> Option<&'static mut Pair> {
     Some(pair)
 }
 
-/// Takes note of the socket that is the pair's backend.
+/// The `tun_file` around a socket, if it is one of tun's.
 #[inline(always)]
-pub(crate) fn backend<C: EbpfContext>(ctx: &C, pair: &mut Pair, socket: u64) {
-    let file = socket.wrapping_sub(u64::from(offset!(tun_file_socket)));
+fn file_of(socket: u64) -> u64 {
+    socket.wrapping_sub(u64::from(offset!(tun_file_socket)))
+}
+
+/// Takes note of the socket that is the pair's backend; the slot of its tap queue now.
+#[inline(always)]
+pub(crate) fn backend<C: EbpfContext>(ctx: &C, pair: &mut Pair, socket: u64) -> u32 {
+    let file = file_of(socket);
     if pair.file != file {
         store!(pair.slot, NO_SLOT);
         pair.file = if is_tun(socket).unwrap_or(false) { file } else { 0 };
     }
-    let _ = slot(ctx, pair);
+    slot(ctx, pair)
 }
 
 /// Whether a socket is one of tun's: a macvtap's and a packet socket are not.
@@ -159,6 +165,29 @@ pub(crate) fn slot<C: EbpfContext>(ctx: &C, pair: &mut Pair) -> u32 {
     slot
 }
 
+/// Likewise, on a thread that is not the worker's.
+#[inline(always)]
+pub(crate) fn slot_elsewhere<C: EbpfContext>(ctx: &C, pair: &Pair, socket: u64) -> u32 {
+    if socket == 0 {
+        return pair.slot; // without a backend, of the one that it had
+    }
+    let file = file_of(socket);
+    let (Some(tun), Some(queue)) =
+        (probe!(file as Kernel, tun_file_tun: u64), probe!(file as Kernel, tun_file_queue_index: u16))
+    else {
+        return NO_SLOT;
+    };
+    let (queue, epoch) = (u32::from(queue), slots::now());
+    // SAFETY: words of a map value that another CPU may write.
+    let read = |word: *const u32| unsafe { core::ptr::read_volatile(word) };
+    let slot = read(&raw const pair.slot);
+    let same = pair.file == file && pair.tun == tun && read(&raw const pair.queue) == queue;
+    if slot != NO_SLOT && same && pair.epoch == epoch && epoch != 0 && read(&raw const pair.slot) == slot {
+        return slot;
+    }
+    if is_tun(socket) == Some(true) { find(ctx, tun, queue) } else { NO_SLOT }
+}
+
 /// A virtqueue is given a backend (`vhost_vq_init_access(virtqueue)`), or one of another kind of vhost device is.
 #[inline(always)]
 pub(crate) fn given<C: EbpfContext>(ctx: &C, queue: Kernel) {
@@ -176,29 +205,6 @@ pub(crate) fn given<C: EbpfContext>(ctx: &C, queue: Kernel) {
     }
 }
 
-/// Likewise, on a thread that is not the worker's.
-#[inline(always)]
-pub(crate) fn slot_elsewhere<C: EbpfContext>(ctx: &C, pair: &Pair, socket: u64) -> u32 {
-    if socket == 0 {
-        return pair.slot; // without a backend, of the one that it had
-    }
-    let file = socket.wrapping_sub(u64::from(offset!(tun_file_socket)));
-    let (Some(tun), Some(queue)) =
-        (probe!(file as Kernel, tun_file_tun: u64), probe!(file as Kernel, tun_file_queue_index: u16))
-    else {
-        return NO_SLOT;
-    };
-    let (queue, epoch) = (u32::from(queue), slots::now());
-    // SAFETY: words of a map value that another CPU may write.
-    let read = |word: *const u32| unsafe { core::ptr::read_volatile(word) };
-    let slot = read(&raw const pair.slot);
-    let same = pair.file == file && pair.tun == tun && read(&raw const pair.queue) == queue;
-    if slot != NO_SLOT && same && pair.epoch == epoch && epoch != 0 && read(&raw const pair.slot) == slot {
-        return slot;
-    }
-    if is_tun(socket) == Some(true) { find(ctx, tun, queue) } else { NO_SLOT }
-}
-
 #[inline(always)]
 fn find<C: EbpfContext>(ctx: &C, tun: u64, queue: u32) -> u32 {
     if tun == 0 {
@@ -208,7 +214,7 @@ fn find<C: EbpfContext>(ctx: &C, tun: u64, queue: u32) -> u32 {
     slots::find_probed(ctx, dev, queue).unwrap_or(NO_SLOT)
 }
 
-/// A vhost device is set up or torn down at this address: what was there before is gone.
+/// The vhost device at this address is torn down; another one may come there.
 #[inline(always)]
 pub(crate) fn forget(dev: u64) {
     // SAFETY: as above.

@@ -8,7 +8,7 @@ use vnet_ebpf::{
 };
 
 use super::{Row, ended, pair, virtqueue};
-use crate::probes::{Kernel, gso_probed, offset, probe};
+use crate::probes::{Kernel, gso_probed, probe};
 
 /// `TUN_XDP_FLAG`: what is taken is an XDP frame, not a packet of the stack.
 const XDP: u64 = 1;
@@ -39,10 +39,7 @@ pub(crate) fn recvmsg<C: EbpfContext>(ctx: &C, socket: u64, message: Kernel, len
         return false; // known
     }
     settle(pair);
-    if pair.file != socket.wrapping_sub(u64::from(offset!(tun_file_socket))) {
-        pair::backend(ctx, pair, socket);
-    }
-    let slot = pair::slot(ctx, pair);
+    let slot = pair::backend(ctx, pair, socket);
     // A packet that no chain of buffers could hold is thrown away by reading one byte of it.
     if slot == NO_SLOT || len <= pair.header {
         return false;

@@ -17,10 +17,11 @@ static VHOST_CODE: Array<VhostCode> = Array::with_max_entries(1, 0);
 #[inline(always)]
 pub(crate) fn used_begins(queue: u64) -> bool {
     let Some(pair) = pair::current() else { return false };
-    if ring(pair.dev, queue).is_none() || again() && pair.updating != 0 {
+    let Some(ring) = ring(pair.dev, queue) else { return false };
+    if again() && pair.updating != 0 {
         return false;
     }
-    if queue == virtqueue(pair.dev, true) as u64 {
+    if ring == TX_RING {
         tx::settle_or_drop(pair);
     } else {
         rx::settle(pair);

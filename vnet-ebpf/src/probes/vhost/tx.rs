@@ -69,10 +69,7 @@ pub(crate) fn sendmsg<C: EbpfContext>(ctx: &C, socket: u64, message: Kernel, len
         return false;
     }
     settle(pair);
-    if pair.file != socket.wrapping_sub(u64::from(offset!(tun_file_socket))) {
-        pair::backend(ctx, pair, socket);
-    }
-    let slot = pair::slot(ctx, pair);
+    let slot = pair::backend(ctx, pair, socket);
     if slot == NO_SLOT {
         return false;
     }
@@ -143,7 +140,7 @@ fn single(pair: &mut Pair, slot: u32, ubuf: u64, len: u32, avail: u32) {
     let header = GsoHeader(pieces.as_ref().and_then(|pieces| pieces.read(0)).unwrap_or(0));
     let header_len = u64::from(pair.header);
     let extra_segments = header.extra_segments(frame, |at| pieces?.read(header_len + u64::from(at)));
-    let vnet = if pair.header == TUNNEL_HEADER { TUNNEL_HEADER } else { pair.header.min(SMALL_HEADER) };
+    let vnet = vnet_header(pair);
     let (why, copied) = if ubuf == 0 {
         (why(pair, queue, len), vnet + frame)
     } else {
@@ -151,6 +148,12 @@ fn single(pair: &mut Pair, slot: u32, ubuf: u64, len: u32, avail: u32) {
         (0, vnet + zerocopy::linear(header.header_len(), frame))
     };
     pair.sent = Sent { len: frame.max(1), slot, extra_segments, avail, why: why as u32, copied, ubuf };
+}
+
+/// Bytes that the tap copies of the vnet header.
+#[inline(always)]
+pub(crate) fn vnet_header(pair: &Pair) -> u32 {
+    if pair.header == TUNNEL_HEADER { TUNNEL_HEADER } else { pair.header.min(SMALL_HEADER) }
 }
 
 /// Why the tap is to copy a packet (drivers/vhost/net.c: `handle_tx_zerocopy`).

@@ -6,7 +6,7 @@ use vnet_ebpf::{
     vhost::{InFlight, Pair, Sent, TX, TX_COPIED, ZEROCOPY, ZEROCOPY_LATE, ZEROCOPY_OK, ZEROCOPY_REJECTED},
 };
 
-use super::{Row, tally, within};
+use super::{Row, tally, tx, within};
 use crate::probes::{Kernel, lose, probe};
 
 const NOEXIST: u64 = 1;
@@ -60,22 +60,17 @@ fn head(queue: Kernel, ubuf: u64) -> Option<u32> {
 /// A packet was sent.
 #[inline(always)]
 pub(crate) fn sent(pair: &Pair, sent: &Sent) {
-    // SAFETY: as above.
-    let completed = unsafe { IN_FLIGHT.get(sent.ubuf) }.copied();
     let Some(row) = Row::begin(sent.slot) else { return };
     row.count(TX, sent.len, sent.extra_segments);
     row.add(ZEROCOPY, 1);
     row.add(TX_COPIED, u64::from(sent.copied));
-    let whole = (sent.len + pair.header.min(10)).saturating_sub(sent.copied);
+    let whole = (tx::vnet_header(pair) + sent.len).saturating_sub(sent.copied);
     let flying = InFlight { slot: sent.slot, cell: 0, late: 0, whole };
-    if let Some(completed) = completed {
-        finish(&row, &completed, whole);
-        let _ = IN_FLIGHT.remove(sent.ubuf);
-    } else if IN_FLIGHT.insert(sent.ubuf, flying, NOEXIST).is_err() {
+    if IN_FLIGHT.insert(sent.ubuf, flying, NOEXIST).is_err() {
         // SAFETY: as above.
         match unsafe { IN_FLIGHT.get(sent.ubuf) }.copied() {
             Some(completed) => {
-                finish(&row, &completed, whole);
+                row.completed(&completed, whole);
                 let _ = IN_FLIGHT.remove(sent.ubuf);
             }
             None => lose(lost::IN_FLIGHT),
@@ -84,13 +79,15 @@ pub(crate) fn sent(pair: &Pair, sent: &Sent) {
     row.end();
 }
 
-/// Counts a completion; `whole` is what a rejection copies beyond what was counted.
-#[inline(always)]
-fn finish(row: &Row, completed: &InFlight, whole: u32) {
-    row.add(within(completed.cell as usize), 1);
-    let more = if completed.cell as usize == ZEROCOPY_REJECTED { whole } else { completed.late };
-    if more != 0 {
-        row.add(TX_COPIED, u64::from(more));
+impl Row {
+    /// Counts a completion; `whole` is what a rejection copies beyond what was counted when the packet was sent.
+    #[inline(always)]
+    fn completed(&self, completed: &InFlight, whole: u32) {
+        self.add(within(completed.cell as usize), 1);
+        let more = if completed.cell as usize == ZEROCOPY_REJECTED { whole } else { completed.late };
+        if more != 0 {
+            self.add(TX_COPIED, u64::from(more));
+        }
     }
 }
 
@@ -125,9 +122,7 @@ pub(crate) fn completed(skb: Kernel, ubuf: u64, success: bool) {
         return; // told twice
     }
     let _ = IN_FLIGHT.remove(ubuf);
-    tally(flying.slot, cell, 1);
-    let more = if cell == ZEROCOPY_REJECTED { flying.whole } else { late };
-    if more != 0 {
-        tally(flying.slot, TX_COPIED, u64::from(more));
+    if let Some(row) = Row::of(flying.slot) {
+        row.completed(&completed, flying.whole);
     }
 }
