@@ -60,6 +60,20 @@ pub struct Probe {
     pub run_ns: Option<u64>,
 }
 
+impl Probe {
+    /// A signal whose program nobody times.
+    pub fn new(signal: &str, via: &str, state: Known, reason: Option<String>) -> Self {
+        let (signal, via) = (signal.to_owned(), via.to_owned());
+        Self { signal, via, state, reason, runs: None, run_ns: None }
+    }
+
+    /// One that is exact, unless there is a reason why it is not available.
+    pub fn exact_unless(signal: &str, via: &str, reason: Option<String>) -> Self {
+        let state = if reason.is_some() { Known::Unavailable } else { Known::Exact };
+        Self::new(signal, via, state, reason)
+    }
+}
+
 /// First record of a source, and again whenever the probes change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
@@ -94,6 +108,15 @@ impl Flow {
     /// Packets: a GSO packet counts once. Saturates, because a recording may hold any number.
     pub fn packets(&self) -> u64 {
         self.sizes.iter().fold(0, |sum, n| sum.saturating_add(*n))
+    }
+
+    /// Adds packets, with their bytes, segments and sizes; drops are left as they are.
+    pub fn add_packets(&mut self, more: &Self) {
+        self.bytes += more.bytes;
+        self.segments += more.segments;
+        for (size, n) in self.sizes.iter_mut().zip(more.sizes) {
+            *size += n;
+        }
     }
 
     /// Packets the device dropped, all reasons. Saturates likewise.

@@ -139,7 +139,6 @@ impl Code {
         let code = self.object.functions.get(&program.function_key());
         let code = code.with_context(|| format!("program {name} has no code"))?;
         let (functions, lines) = (code.func_info.func_info_bytes(), code.line_info.line_info_bytes());
-        let mut log = vec![0_u8; 1 << 20];
         let mut attr = zeroed();
         // SAFETY: the member of the union that BPF_PROG_LOAD reads.
         let load = unsafe { &mut attr.__bindgen_anon_3 };
@@ -183,6 +182,7 @@ impl Code {
                     || error.raw_os_error() == Some(libc::EINVAL) => {}
             Err(error) => bail!("the kernel refused the program: {error}"),
         }
+        let mut log = vec![0_u8; 1 << 20];
         // SAFETY: as above.
         let load = unsafe { &mut attr.__bindgen_anon_3 };
         (load.log_level, load.log_buf, load.log_size) =

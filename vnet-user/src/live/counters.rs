@@ -12,6 +12,7 @@ use vnet_ebpf::{
     },
     device::{Meta, NO_SLOT, kind},
     hist,
+    vhost::VhostRow,
 };
 
 use super::{
@@ -65,11 +66,11 @@ struct Slot {
 #[derive(Default)]
 pub(crate) struct Counters {
     slots: Vec<Slot>,
-    /// Slots that `slots` has, to find new ones quickly.
-    taken: Vec<bool>,
+    /// Whose each slot is; `None` for those that `slots` has not.
+    owners: Vec<Option<QueueKey>>,
     reasons: HashMap<(u32, u16), Reasons>,
     /// Counts of released slots, which a later slot of the same queue goes on from.
-    released: HashMap<QueueKey, QueueCounts>,
+    released: HashMap<QueueKey, Counted>,
     names: BTreeMap<u32, Arc<str>>,
     coverage: Coverage,
 }
@@ -91,13 +92,13 @@ impl Counters {
 
     /// Whose a slot is.
     pub(crate) fn queue(&self, index: u32) -> Option<QueueKey> {
-        self.slots.iter().find(|slot| slot.index == index as usize).map(|slot| slot.key)
+        self.owners.get(index as usize).copied().flatten()
     }
 
     /// Slots that probes claimed since the last call, in the order in which their devices were made.
     pub(crate) fn claimed(&mut self, maps: &Maps) -> Vec<(usize, Meta)> {
-        self.taken.resize(maps.meta.len(), false);
-        let free = self.taken.iter().enumerate().filter(|(_, taken)| !**taken);
+        self.owners.resize(maps.meta.len(), None);
+        let free = self.owners.iter().enumerate().filter(|(_, owner)| owner.is_none());
         let claimed = free.map(|(index, _)| index).filter(|index| maps.meta.read(*index).ready == 1);
         // Only what is read after `ready` was seen is whole.
         let mut claimed: Vec<_> = claimed.map(|index| (index, maps.meta.read(index))).collect();
@@ -107,7 +108,7 @@ impl Counters {
 
     /// Says whose a claimed slot is. `counting` is false for one that was claimed before counting began.
     pub(crate) fn bind(&mut self, maps: &Maps, index: usize, meta: Meta, key: QueueKey, counting: bool) {
-        self.taken[index] = true;
+        self.owners[index] = Some(key);
         let (base, vhost_base) = if counting {
             ([0; ROW], vhost::EMPTY)
         } else {
@@ -140,7 +141,7 @@ impl Counters {
             self.read_reasons(maps);
         }
         let unlisted = lost(maps)[lost::DROP_REASON] > 0;
-        let mut changed: BTreeMap<QueueKey, QueueCounts> = BTreeMap::new();
+        let mut changed: BTreeMap<QueueKey, Counted> = BTreeMap::new();
         for (slot, row) in self.slots.iter_mut().zip(rows) {
             let vhost = vhost::whole(&maps.vhost, slot.index);
             let served = vhost.is_some_and(|vhost| slot.vhost.take(vhost, &slot.told, &row));
@@ -154,10 +155,11 @@ impl Counters {
         }
         for slot in &self.slots {
             if let Some(counts) = changed.get_mut(&slot.key) {
-                merge(counts, &self.of_slot(slot, unlisted));
+                counts.add(&self.of_slot(slot, unlisted));
             }
         }
-        changed.into_iter().collect()
+        let known = self.coverage.vhost;
+        changed.into_iter().map(|(key, counted)| (key, counted.told(known))).collect()
     }
 
     fn read_reasons(&mut self, maps: &Maps) {
@@ -167,7 +169,7 @@ impl Counters {
         }
     }
 
-    fn of_slot(&self, slot: &Slot, unlisted: bool) -> QueueCounts {
+    fn of_slot(&self, slot: &Slot, unlisted: bool) -> Counted {
         let mut recv = flow(&slot.told, RECV);
         let mut xmit = flow(&slot.told, XMIT);
         recv.drops = self.drops(slot, RECV_DROPS, unlisted);
@@ -176,24 +178,18 @@ impl Counters {
             *xmit.drops.entry(Arc::from("FULL_RING")).or_default() += slot.told[XMIT_FULL_RING];
         }
         if slot.meta.kind == kind::VIRTIO_NET {
-            let covered = self.coverage.virtio_net;
-            return QueueCounts {
-                tx: covered.tx.then_some(xmit),
-                rx: covered.rx.then_some(recv),
-                vhost: None,
-            };
+            let Covered { tx, rx } = self.coverage.virtio_net;
+            return Counted { tx: tx.then_some(xmit), rx: rx.then_some(recv), vhost: None };
         }
         recv.stack_drops = self.coverage.stack_drops.then_some(slot.told[STACK_DROPS]);
-        let mut counts = QueueCounts {
-            tx: self.coverage.tap.tx.then_some(recv),
-            rx: self.coverage.tap.rx.then_some(xmit),
-            vhost: None,
-        };
+        let Covered { tx, rx } = self.coverage.tap;
+        let mut counted = Counted { tx: tx.then_some(recv), rx: rx.then_some(xmit), vhost: None };
         if let Some(before) = slot.vhost.before() {
             let before = Before { tx: flow(before, RECV), rx: flow(before, XMIT) };
-            slot.vhost.served(self.coverage.vhost, &before, &mut counts);
+            slot.vhost.replace(self.coverage.vhost, &before, &mut counted.tx, &mut counted.rx);
+            counted.vhost = Some(*slot.vhost.row());
         }
-        counts
+        counted
     }
 
     fn drops(&self, slot: &Slot, cell: usize, unlisted: bool) -> BTreeMap<Arc<str>, u64> {
@@ -237,7 +233,7 @@ impl Counters {
     fn retire(&mut self, maps: &mut Maps, index: usize) {
         let slot = self.slots.swap_remove(index);
         let counts = self.of_slot(&slot, lost(maps)[lost::DROP_REASON] > 0);
-        merge(self.released.entry(slot.key).or_default(), &counts);
+        self.released.entry(slot.key).or_default().add(&counts);
         let Ok(number) = u32::try_from(slot.index) else { return };
         for cell in [RECV_DROPS, XMIT_DROPS] {
             let cell = u16::try_from(cell).unwrap_or(u16::MAX);
@@ -251,7 +247,7 @@ impl Counters {
         }
         maps.vhost.write(slot.index, vhost::EMPTY);
         maps.meta.write(slot.index, Meta::default());
-        self.taken[slot.index] = false;
+        self.owners[slot.index] = None;
         let _ = maps.free.push(number, 0); // there is room: it came from there
     }
 }
@@ -319,7 +315,8 @@ fn read_row(maps: &Maps, index: usize) -> Row {
     row
 }
 
-fn flow(row: &Row, direction: Direction) -> Flow {
+/// Packets of a direction in a row, of whichever table.
+pub(crate) fn flow(row: &[u64], direction: Direction) -> Flow {
     let mut flow = Flow { bytes: row[direction.bytes()], ..Flow::default() };
     for (class, size) in flow.sizes.iter_mut().enumerate() {
         *size = row[direction.size(class)];
@@ -328,28 +325,43 @@ fn flow(row: &Row, direction: Direction) -> Flow {
     flow
 }
 
-fn merge(into: &mut QueueCounts, more: &QueueCounts) {
-    let add = |into: &mut Option<Flow>, more: &Option<Flow>| {
-        let (Some(into), Some(more)) = (into.as_mut(), more) else {
-            if into.is_none() {
-                into.clone_from(more);
+/// What the slots of one queue have counted together.
+#[derive(Clone, Default)]
+struct Counted {
+    tx: Option<Flow>,
+    rx: Option<Flow>,
+    vhost: Option<VhostRow>,
+}
+
+impl Counted {
+    fn add(&mut self, more: &Self) {
+        add_flow(&mut self.tx, more.tx.as_ref());
+        add_flow(&mut self.rx, more.rx.as_ref());
+        if let Some(more) = more.vhost {
+            let row = self.vhost.get_or_insert(vhost::EMPTY);
+            for (cell, n) in row.iter_mut().zip(more) {
+                *cell = cell.wrapping_add(n);
             }
-            return;
-        };
-        into.bytes += more.bytes;
-        into.segments += more.segments;
-        for (size, n) in into.sizes.iter_mut().zip(more.sizes) {
-            *size += n;
         }
-        for (reason, n) in &more.drops {
-            *into.drops.entry(Arc::clone(reason)).or_default() += n;
-        }
-        into.stack_drops = match (into.stack_drops, more.stack_drops) {
-            (Some(a), Some(b)) => Some(a + b),
-            (a, b) => a.or(b),
-        };
+    }
+
+    fn told(self, known: vhost::Known) -> QueueCounts {
+        QueueCounts { tx: self.tx, rx: self.rx, vhost: self.vhost.map(|row| known.vhost(&row)) }
+    }
+}
+
+fn add_flow(into: &mut Option<Flow>, more: Option<&Flow>) {
+    let Some(more) = more else { return };
+    let Some(into) = into else {
+        *into = Some(more.clone());
+        return;
     };
-    add(&mut into.tx, &more.tx);
-    add(&mut into.rx, &more.rx);
-    vhost::merge(&mut into.vhost, more.vhost.as_ref());
+    into.add_packets(more);
+    for (reason, n) in &more.drops {
+        *into.drops.entry(Arc::clone(reason)).or_default() += n;
+    }
+    into.stack_drops = match (into.stack_drops, more.stack_drops) {
+        (Some(a), Some(b)) => Some(a + b),
+        (a, b) => a.or(b),
+    };
 }

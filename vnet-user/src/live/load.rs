@@ -179,7 +179,9 @@ impl Loaded {
     fn describe(&self) -> Vec<Probe> {
         let mut probes = Vec::new();
         for (program, refused) in PROGRAMS.iter().zip(&self.refused) {
-            probes.extend(program.signals.iter().map(|signal| describe(program, signal, refused.clone())));
+            let via = format!("tp_btf:{}", program.tracepoint);
+            let probe = |signal: &&str| Probe::exact_unless(signal, &via, refused.clone());
+            probes.extend(program.signals.iter().map(probe));
         }
         refine(&mut probes, &self.kernel, self.unlocated.as_deref());
         probes.insert(0, self.registrations.clone());
@@ -260,17 +262,6 @@ fn tracepoint<'a>(ebpf: &'a mut Ebpf, program: &Program) -> Result<&'a mut BtfTr
     let found = found
         .with_context(|| format!("the object has no program {}: it is of another version", program.name))?;
     Ok(found.try_into()?)
-}
-
-fn describe(program: &Program, signal: &str, refused: Option<String>) -> Probe {
-    Probe {
-        signal: signal.to_owned(),
-        via: format!("tp_btf:{}", program.tracepoint),
-        state: if refused.is_some() { Known::Unavailable } else { Known::Exact },
-        reason: refused,
-        runs: None,
-        run_ns: None,
-    }
 }
 
 /// Fields of the tap driver by which the sender of a packet that has no device yet is told.

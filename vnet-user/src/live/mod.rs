@@ -261,8 +261,8 @@ impl Live {
             records.push(Record::Source(self.source.clone()));
         }
         let counters = &self.counters;
-        let mut workers = self.workers.read(&mut self.loaded.maps, |slot| counters.queue(slot));
-        workers.retain(|worker| self.options.filter.admits_key(worker.queue.device));
+        let wanted = |key: &QueueKey| self.options.filter.admits_key(key.device);
+        let workers = self.workers.read(&mut self.loaded.maps, |slot| counters.queue(slot).filter(wanted));
         self.residuals.take(&queues);
         let mut residuals = Vec::new();
         if refreshed {

@@ -45,8 +45,7 @@ impl Registrations {
                 ("kernfs_node.id", Some(format!("a packet costs more: {hook} cannot be watched: {error:#}")))
             }
         };
-        let (signal, via) = ("devices".to_owned(), via.to_owned());
-        Probe { signal, via, state: Known::Exact, reason, runs: None, run_ns: None }
+        Probe::new("devices", via, Known::Exact, reason)
     }
 }
 

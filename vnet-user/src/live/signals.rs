@@ -51,12 +51,6 @@ pub(crate) fn probes(loaded: &Loaded) -> Vec<Probe> {
 
 /// What no tracepoint shows.
 fn macvtap() -> Probe {
-    Probe {
-        signal: "macvtap".to_owned(),
-        via: "fentry:tap_handle_frame".to_owned(),
-        state: Known::Unavailable,
-        reason: Some("macvtap queues pass no tracepoint that names them".to_owned()),
-        runs: None,
-        run_ns: None,
-    }
+    let reason = "macvtap queues pass no tracepoint that names them";
+    Probe::exact_unless("macvtap", "fentry:tap_handle_frame", Some(reason.to_owned()))
 }

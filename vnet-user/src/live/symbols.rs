@@ -60,19 +60,25 @@ impl Symbols {
     }
 }
 
+/// Symbols of code: address as it is written, and name.
+fn code_symbols(kallsyms: &str) -> impl Iterator<Item = (&str, &str)> {
+    kallsyms.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        match (words.next(), words.next(), words.next()) {
+            (Some(address), Some("t" | "T"), Some(symbol)) => Some((address, symbol)),
+            _ => None,
+        }
+    })
+}
+
+fn address(text: &str) -> u64 {
+    u64::from_str_radix(text, 16).unwrap_or(0)
+}
+
 /// Functions that are wanted; `None` when addresses are hidden.
 fn functions(kallsyms: &str, wanted: impl Fn(&str) -> bool) -> Option<Vec<(String, u64)>> {
-    let mut found = Vec::new();
-    for line in kallsyms.lines() {
-        let mut words = line.split_ascii_whitespace();
-        let (Some(address), Some("t" | "T"), Some(symbol)) = (words.next(), words.next(), words.next())
-        else {
-            continue;
-        };
-        if wanted(symbol) {
-            found.push((symbol.to_owned(), u64::from_str_radix(address, 16).unwrap_or(0)));
-        }
-    }
+    let found = code_symbols(kallsyms).filter(|(_, symbol)| wanted(symbol));
+    let found: Vec<_> = found.map(|(start, symbol)| (symbol.to_owned(), address(start))).collect();
     found.iter().all(|(_, address)| *address != 0).then_some(found)
 }
 
@@ -90,17 +96,8 @@ fn is(symbol: &str, name: &str) -> bool {
 /// A function ends where the next symbol begins.
 fn find(kallsyms: &str) -> Result<Code, SymbolError> {
     let wanted = |symbol: &str| XMIT.into_iter().chain(RECV).find(|name| is(symbol, name));
-    let mut starts: Vec<(u64, &str)> = Vec::new();
-    for line in kallsyms.lines() {
-        let mut words = line.split_ascii_whitespace();
-        let (Some(address), Some("t" | "T"), Some(symbol)) = (words.next(), words.next(), words.next())
-        else {
-            continue;
-        };
-        if let Some(name) = wanted(symbol) {
-            starts.push((u64::from_str_radix(address, 16).unwrap_or(0), name));
-        }
-    }
+    let starts = code_symbols(kallsyms).filter_map(|(start, symbol)| Some((address(start), wanted(symbol)?)));
+    let starts: Vec<(u64, &str)> = starts.collect();
     if starts.is_empty() {
         return Err(SymbolError::Absent);
     }
@@ -115,8 +112,7 @@ fn find(kallsyms: &str) -> Result<Code, SymbolError> {
     }
     let mut ends = vec![u64::MAX; starts.len()];
     for line in kallsyms.lines() {
-        let Some(address) = line.split_ascii_whitespace().next() else { continue };
-        let address = u64::from_str_radix(address, 16).unwrap_or(0);
+        let Some(address) = line.split_ascii_whitespace().next().map(address) else { continue };
         for ((start, _), end) in starts.iter().zip(&mut ends) {
             if address > *start {
                 *end = address.min(*end);

@@ -11,11 +11,11 @@ use vnet_ebpf::{offsets::by, vhost::VhostCode};
 use crate::{
     live::{
         bpf::{self, Code, When},
-        kernel::{Function, Kernel},
+        kernel::{Function, Kernel, MODULES},
         modules,
         symbols::Symbols,
     },
-    record::{Known, Probe},
+    record::Probe,
 };
 
 /// A function that a program can attach to: the module that it may be in, and its name.
@@ -44,15 +44,11 @@ const fn program(
     Program { name, when, groups, args, by, twice: true }
 }
 
-/// One whose second run would count twice; it is seldom run where it can be interrupted by itself.
-const fn once(
-    name: &'static str,
-    when: When,
-    groups: &'static [&'static [Target]],
-    args: usize,
-    by: u32,
-) -> Program {
-    Program { twice: false, ..program(name, when, groups, args, by) }
+impl Program {
+    /// One whose second run would count twice; it is seldom run where it can be interrupted by itself.
+    const fn once(self) -> Self {
+        Self { twice: false, ..self }
+    }
 }
 
 /// Not in a module of its own.
@@ -60,8 +56,8 @@ const CORE: &str = "vmlinux";
 
 /// All programs. A new one is a row here and a function in the object.
 const PROGRAMS: [Program; 14] = [
-    once("vhost_close", When::Entry, &[&[("vhost", "vhost_dev_cleanup")]], 1, by::NONE),
-    once("backend", When::Entry, &[&[("vhost", "vhost_vq_init_access")]], 1, by::KICK),
+    program("vhost_close", When::Entry, &[&[("vhost", "vhost_dev_cleanup")]], 1, by::NONE).once(),
+    program("backend", When::Entry, &[&[("vhost", "vhost_vq_init_access")]], 1, by::KICK).once(),
     program("tx_copy", When::Entry, &[&[("vhost_net", "handle_tx_copy")]], 2, by::VHOST),
     program("tx_zerocopy", When::Entry, &[&[("vhost_net", "handle_tx_zerocopy")]], 2, by::VHOST),
     program(
@@ -84,14 +80,15 @@ const PROGRAMS: [Program; 14] = [
         1,
         by::VHOST,
     ),
-    once("wakeup", When::Entry, &[&[("vhost", "vhost_poll_wakeup")]], 1, by::KICK),
-    once(
+    program("wakeup", When::Entry, &[&[("vhost", "vhost_poll_wakeup")]], 1, by::KICK).once(),
+    program(
         "completed",
         When::Exit,
         &[&[("vhost_net", "vhost_zerocopy_complete"), ("vhost_net", "vhost_zerocopy_callback")]],
         3,
         by::ZEROCOPY,
-    ),
+    )
+    .once(),
 ];
 
 const USED: &[&[Target]] =
@@ -184,6 +181,7 @@ impl Vhost {
         without: &[String],
     ) -> Result<()> {
         let codes: Vec<_> = objects.iter().map(|bytes| Code::new(bytes, maps)).collect::<Result<_>>()?;
+        let modules = MODULES.map(|module| (module, bpf::module_btf(module)));
         self.failed.clear();
         // What is seen in passing comes first, what it belongs to last: nothing is then seen by halves.
         for program in PROGRAMS.iter().rev() {
@@ -195,7 +193,7 @@ impl Vhost {
                     if self.has(program.name, group, second) {
                         continue;
                     }
-                    match attach(code, program, targets, kernel, symbols, without) {
+                    match attach(code, program, targets, kernel, &modules, symbols, without) {
                         Ok(attached) => self.attached.push(Attached { group, second, ..attached }),
                         Err(error) => self.failed.push((program.name, format!("{error:#}"))),
                     }
@@ -216,22 +214,11 @@ impl Vhost {
     }
 
     fn probe(&self, signal: &str, programs: &[&str]) -> Probe {
-        let via =
-            programs.iter().filter_map(|name| self.attached.iter().find(|found| found.program == *name));
-        let via: Vec<_> = via.map(|attached| attached.via.as_str()).collect();
+        let attached = |name: &&str| self.attached.iter().find(|found| found.program == *name);
+        let via = programs.iter().rev().find_map(attached).map_or("fentry:vhost_net", |found| &found.via);
         let failed = programs.iter().find_map(|name| self.failed.iter().find(|(program, _)| program == name));
-        let reason = match failed {
-            Some((_, why)) => Some(why.clone()),
-            None => self.absent.clone(),
-        };
-        Probe {
-            signal: signal.to_owned(),
-            via: via.last().map_or_else(|| "fentry:vhost_net".to_owned(), |via| (*via).to_owned()),
-            state: if reason.is_some() { Known::Unavailable } else { Known::Exact },
-            reason,
-            runs: None,
-            run_ns: None,
-        }
+        let reason = failed.map(|(_, why)| why.clone()).or_else(|| self.absent.clone());
+        Probe::exact_unless(signal, via, reason)
     }
 
     /// Descriptors of the programs that are not second ones.
@@ -271,6 +258,7 @@ fn attach(
     program: &Program,
     group: &[Target],
     kernel: &Kernel,
+    modules: &[(&str, Result<OwnedFd>)],
     symbols: &Symbols,
     without: &[String],
 ) -> Result<Attached> {
@@ -298,8 +286,12 @@ fn attach(
     if program.by == by::KICK && HANDLERS.iter().any(|(_, handler)| symbols.address(handler).is_none()) {
         bail!("kicks cannot be told from other wake-ups: the handlers of kicks are not in /proc/kallsyms");
     }
-    let btf = owner.map(bpf::module_btf).transpose()?;
-    let fd = code.load(program.name, program.when, btf.as_ref(), id)?;
+    let btf = match modules.iter().find(|(module, _)| Some(*module) == owner) {
+        Some((_, Ok(btf))) => Some(btf),
+        Some((_, Err(error))) => bail!("{error:#}"),
+        None => None,
+    };
+    let fd = code.load(program.name, program.when, btf, id)?;
     let link = match bpf::attach(&fd) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             bail!("{}", bpf::untraceable(&error))

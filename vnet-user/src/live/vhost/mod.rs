@@ -8,7 +8,7 @@ mod workers;
 
 pub(crate) use self::{
     attach::{Vhost, functions, handlers, preemptible, wanted},
-    read::{EMPTY, Known, merge, whole},
+    read::{EMPTY, Known, whole},
     residuals::Residuals,
     slot::{Before, VhostSlot},
     workers::Workers,

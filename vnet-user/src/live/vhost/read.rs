@@ -1,18 +1,14 @@
 //! What the probes counted of vhost, read without system calls.
 
-use vnet_ebpf::{
-    counter::Direction,
-    hist::CLASSES,
-    vhost::{
-        self, BATCH_SIZES, BATCHED, BATCHES, BEGUN, ENDED, RX, RX_COPIED, RX_RING, Ring as Cells, SINGLE, TX,
-        TX_COPIED, TX_RING, VHOST_ROW, VhostRow, WHY_BACKOFF, WHY_OFF, WHY_PENDING, WHY_SHORT, ZEROCOPY,
-        ZEROCOPY_LATE, ZEROCOPY_OK, ZEROCOPY_REJECTED, end,
-    },
+use vnet_ebpf::vhost::{
+    self, BATCH_SIZES, BATCHED, BATCHES, BEGUN, ENDED, RX_COPIED, RX_RING, Ring as Cells, SINGLE, TX_COPIED,
+    TX_RING, VHOST_ROW, VhostRow, WHY_BACKOFF, WHY_OFF, WHY_PENDING, WHY_SHORT, ZEROCOPY, ZEROCOPY_LATE,
+    ZEROCOPY_OK, ZEROCOPY_REJECTED, end,
 };
 
 use crate::{
     live::mmap::Shared,
-    record::{self, Copies, Flow, Probe, Ring, RunEnds, Vhost, WhyCopied},
+    record::{self, Copies, Probe, Ring, RunEnds, Vhost, WhyCopied},
 };
 
 /// Which of the counts are known.
@@ -99,17 +95,6 @@ fn copies(row: &VhostRow) -> Copies {
     }
 }
 
-/// Packets of a direction.
-pub(crate) fn flow(row: &VhostRow, transmit: bool) -> Flow {
-    let direction: Direction = if transmit { TX } else { RX };
-    let mut flow = Flow { bytes: row[direction.bytes()], ..Flow::default() };
-    for (class, size) in flow.sizes.iter_mut().enumerate().take(CLASSES) {
-        *size = row[direction.size(class)];
-    }
-    flow.segments = flow.packets() + row[direction.extra_segments()];
-    flow
-}
-
 /// A row from one instant: none of its changes is half done. `None` when the worker is always within one, or was halted
 /// there; what was read before still holds then.
 pub(crate) fn whole(rows: &Shared<VhostRow>, slot: usize) -> Option<VhostRow> {
@@ -127,51 +112,3 @@ pub(crate) fn whole(rows: &Shared<VhostRow>, slot: usize) -> Option<VhostRow> {
 
 /// An empty row.
 pub(crate) const EMPTY: VhostRow = [0; VHOST_ROW];
-
-/// Adds the counts of an earlier slot of the same queue.
-pub(crate) fn merge(into: &mut Option<Vhost>, more: Option<&Vhost>) {
-    let Some(more) = more else { return };
-    let Some(into) = into else {
-        *into = Some(more.clone());
-        return;
-    };
-    let add = |into: &mut Option<u64>, more: Option<u64>| match (into.as_mut(), more) {
-        (Some(into), Some(more)) => *into += more,
-        (None, more) => *into = more,
-        (Some(_), None) => {}
-    };
-    add(&mut into.rx_copied_bytes, more.rx_copied_bytes);
-    for (into, more) in [(&mut into.tx, &more.tx), (&mut into.rx, &more.rx)] {
-        add(&mut into.used, more.used);
-        add(&mut into.kicks, more.kicks);
-        add(&mut into.calls, more.calls);
-        add(&mut into.calls_suppressed, more.calls_suppressed);
-        if let (Some(into), Some(more)) = (&mut into.runs, more.runs) {
-            into.empty += more.empty;
-            into.weight += more.weight;
-            into.busy_poll += more.busy_poll;
-            into.no_buffers += more.no_buffers;
-        }
-    }
-    if let (Some(into), Some(more)) = (&mut into.copies, more.copies) {
-        for (into, more) in [
-            (&mut into.batched, more.batched),
-            (&mut into.single, more.single),
-            (&mut into.zerocopy, more.zerocopy),
-            (&mut into.zerocopy_rejected, more.zerocopy_rejected),
-            (&mut into.zerocopy_late, more.zerocopy_late),
-            (&mut into.in_flight, more.in_flight),
-            (&mut into.bytes, more.bytes),
-            (&mut into.batches, more.batches),
-            (&mut into.why.module_off, more.why.module_off),
-            (&mut into.why.short, more.why.short),
-            (&mut into.why.pending, more.why.pending),
-            (&mut into.why.backoff, more.why.backoff),
-        ] {
-            *into += more;
-        }
-        for (into, more) in into.batch_sizes.iter_mut().zip(more.batch_sizes) {
-            *into += more;
-        }
-    }
-}

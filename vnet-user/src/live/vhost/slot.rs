@@ -3,11 +3,11 @@
 use vnet_ebpf::{
     counter::{RECV, Row},
     hist::CLASSES,
-    vhost::VhostRow,
+    vhost::{RX, TX, VhostRow},
 };
 
-use super::read::{EMPTY, Known, flow, is_used};
-use crate::record::{Flow, QueueCounts};
+use super::read::{EMPTY, Known, is_used};
+use crate::{live::counters::flow, record::Flow};
 
 /// What vhost did for the queue of a slot.
 pub(crate) struct VhostSlot {
@@ -46,7 +46,7 @@ impl VhostSlot {
         if self.before.is_none() && is_used(&row) {
             self.before = Some(*earlier);
         }
-        let sent = |row: &VhostRow| flow(row, true);
+        let sent = |row: &VhostRow| flow(row, TX);
         let quiet = sent(&row) == sent(&self.told);
         if let Some(before) = self.before.as_mut().filter(|_| quiet && self.quiet) {
             for cell in RECV.bytes()..=RECV.size(CLASSES - 1) {
@@ -62,31 +62,37 @@ impl VhostSlot {
         self.before.as_ref()
     }
 
-    /// Counts of a queue that vhost serves: what vhost saw takes the place of what the stack saw since then.
-    pub(crate) fn served(&self, known: Known, before: &Before, counts: &mut QueueCounts) {
-        let replace = |seen: &mut Option<Flow>, earlier: &Flow, transmit| {
+    /// As last read.
+    pub(crate) fn row(&self) -> &VhostRow {
+        &self.told
+    }
+
+    /// Packets of a queue that vhost serves: what vhost saw takes the place of what the stack saw since then.
+    pub(crate) fn replace(
+        &self,
+        known: Known,
+        before: &Before,
+        tx: &mut Option<Flow>,
+        rx: &mut Option<Flow>,
+    ) {
+        let replace = |seen: &mut Option<Flow>, direction, earlier| {
             let seen = seen.get_or_insert_default();
-            let mut own = flow(&self.told, transmit);
-            own.bytes += earlier.bytes;
-            own.segments += earlier.segments;
-            for (size, n) in own.sizes.iter_mut().zip(earlier.sizes) {
-                *size += n;
-            }
+            let mut own = flow(&self.told, direction);
+            own.add_packets(earlier);
             (seen.bytes, seen.segments, seen.sizes) = (own.bytes, own.segments, own.sizes);
         };
         if known.tx {
-            replace(&mut counts.tx, &before.tx, true);
+            replace(tx, TX, &before.tx);
         }
         if known.rx {
-            replace(&mut counts.rx, &before.rx, false);
+            replace(rx, RX, &before.rx);
         }
-        counts.vhost = Some(known.vhost(&self.told));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use vnet_ebpf::{counter::ROW, vhost::TX};
+    use vnet_ebpf::counter::ROW;
 
     use super::*;
 

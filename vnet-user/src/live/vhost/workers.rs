@@ -26,6 +26,8 @@ pub(crate) struct Workers {
     closed: HashMap<usize, u8>,
     /// Devices that vhost serves, and whether zero-copy is on.
     devices: HashMap<DeviceKey, bool>,
+    /// NUMA nodes of CPUs that were asked for: they stay where they are.
+    nodes: HashMap<u32, Option<u32>>,
 }
 
 /// What the scheduler says of a thread, since it began.
@@ -37,7 +39,7 @@ struct Done {
 }
 
 impl Workers {
-    /// Workers that changed since they were last told, sorted by queue. `queue` says whose a slot is.
+    /// Workers that changed since they were last told, sorted by queue. `queue` says whose a slot is, if that is to be told.
     pub(crate) fn read(&mut self, maps: &mut Maps, queue: impl Fn(u32) -> Option<QueueKey>) -> Vec<Worker> {
         let mut changed = Vec::new();
         for number in 0..maps.pairs.len() {
@@ -90,33 +92,33 @@ impl Workers {
         let (run_ns, wait_ns) = schedstat(&read("schedstat").ok()?)?;
         let migrations = read("sched").ok().as_deref().and_then(migrations);
         let now = Done { run_ns, wait_ns, migrations };
-        let Some(base) = self.base.get(&pair.tid) else {
-            // What it did until now may have been before counting began.
-            self.base.insert(pair.tid, now);
-            return Some(Worker {
-                run_ns: None,
-                wait_ns: None,
-                migrations: None,
-                ..worker(pair, queue, &stat, &now, &Done::default())
-            });
-        };
-        Some(worker(pair, queue, &stat, &now, base))
+        let cpu = cpu(&stat);
+        // What it did until it was first seen may have been before counting began.
+        let since = self.base.get(&pair.tid).map(|base| now.since(base));
+        self.base.entry(pair.tid).or_insert(now);
+        Some(Worker {
+            queue,
+            tid: pair.tid,
+            tgid: pair.tgid,
+            comm: comm(&stat).to_owned(),
+            cpu,
+            node: cpu.and_then(|cpu| *self.nodes.entry(cpu).or_insert_with(|| node(cpu))),
+            run_ns: since.map(|since| since.run_ns),
+            wait_ns: since.map(|since| since.wait_ns),
+            migrations: since.and_then(|since| since.migrations),
+            busy_poll_ns: None,
+        })
     }
 }
 
-fn worker(pair: &Pair, queue: QueueKey, stat: &str, now: &Done, base: &Done) -> Worker {
-    let cpu = cpu(stat);
-    Worker {
-        queue,
-        tid: pair.tid,
-        tgid: pair.tgid,
-        comm: comm(stat).to_owned(),
-        cpu,
-        node: cpu.and_then(node),
-        run_ns: Some(now.run_ns.saturating_sub(base.run_ns)),
-        wait_ns: Some(now.wait_ns.saturating_sub(base.wait_ns)),
-        migrations: now.migrations.map(|n| n.saturating_sub(base.migrations.unwrap_or(n))),
-        busy_poll_ns: None,
+impl Done {
+    fn since(self, earlier: &Self) -> Self {
+        let moved = |n: u64| n.saturating_sub(earlier.migrations.unwrap_or(n));
+        Self {
+            run_ns: self.run_ns.saturating_sub(earlier.run_ns),
+            wait_ns: self.wait_ns.saturating_sub(earlier.wait_ns),
+            migrations: self.migrations.map(moved),
+        }
     }
 }
 
