@@ -300,4 +300,4 @@ fn degrade(probes: &mut [Probe], signal: &str, state: Known, reason: &str) {
 mod late;
 
 #[cfg(test)]
-mod shapes;
+pub(super) mod shapes;

@@ -50,9 +50,14 @@ fn vhost() -> Option<String> {
 
 /// Why tests with vnet and the real `vhost_net` cannot run here, or `None`.
 fn real_vhost() -> Option<String> {
+    live().or_else(vnet_driver::need::vhost)
+}
+
+/// Why tests with the live source cannot run here, or `None`.
+fn live() -> Option<String> {
     let fatal = vnet::live::prereq::check().into_iter().find(|problem| problem.fatal);
     let object = || vnet::live::object().err().map(|error| format!("{error:#}"));
-    fatal.map(|problem| problem.sentence).or_else(object).or_else(vnet_driver::need::vhost)
+    fatal.map(|problem| problem.sentence).or_else(object)
 }
 
 /// Guests and what they do.

@@ -26,7 +26,7 @@ use vnet_driver::{
     vnet::Report,
 };
 
-use crate::assert_exact;
+use crate::assert_running;
 
 /// How long attaching may take on a machine that is emulated.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -36,10 +36,7 @@ fn not_here() -> Option<String> {
     if env::var_os("VNET_LOAD_MODULES").is_none() {
         return Some("needs a machine that is yet to load its modules (VNET_LOAD_MODULES)".to_owned());
     }
-    let fatal = vnet::live::prereq::check().into_iter().find(|problem| problem.fatal);
-    fatal
-        .map(|problem| problem.sentence)
-        .or_else(|| vnet::live::object().err().map(|error| format!("{error:#}")))
+    crate::live()
 }
 
 fn load_modules() -> Result<()> {
@@ -113,7 +110,7 @@ fn what_comes_while_vnet_runs_is_counted_exactly() -> Result<()> {
         assert_eq!(drops(&row["rx"]), Some(refused), "{row}");
         if described {
             assert_eq!(drops(&row["tx"]), Some(BAD), "{row}");
-            assert_exact(&[crate::expect::Known::of(&guest)?], &report);
+            assert_running([&guest], &report);
         } else {
             packets_are_exact(&guest, &report)?;
         }

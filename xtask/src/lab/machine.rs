@@ -119,6 +119,8 @@ fn command(
 }
 
 /// The command, ended by the kernel when this program is killed: an orphaned machine would keep the CPUs busy.
+/// More exactly when the thread ends that starts it, so it is not for a machine that is started on a thread of its own,
+/// inside a namespace (`vm`).
 fn tied(command: &Command) -> Command {
     let mut tied = match paths::on_path("setpriv") {
         Some(setpriv) => {

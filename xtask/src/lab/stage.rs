@@ -48,6 +48,31 @@ enum Program {
 const VHOST_MODULES: &[&str] =
     &["tun", "vhost_net", "vhost_vsock", "bridge", "veth", "sch_plug", "sch_ingress", "cls_bpf"];
 
+/// The module parameter that has packets sent without a copy.
+const ZEROCOPY: &[(&str, &str)] = &[("vhost_net", "experimental_zcopytx=1")];
+
+/// The driver alone.
+const DRIVER: Stage = Stage {
+    name: "driver",
+    about: "the driver that plays a guest, against the real vhost_net: golden counts, and the tap's own",
+    gate: &["6.1", "7.2"],
+    modules: &["tun", "vhost_net", "vhost_vsock", "bridge"],
+    parameters: &[],
+    cpus: "2",
+    program: Program::Test("vnet-driver", "vhost", &["--test-threads=1"]),
+};
+
+/// vnet beside it.
+const VHOST: Stage = Stage {
+    name: "vhost",
+    about: "vnet beside that driver: every count it reports against what the driver knows",
+    gate: &["6.1", "7.2"],
+    modules: VHOST_MODULES,
+    parameters: &[],
+    cpus: "8",
+    program: Program::Test("vnet-user", "vhost", &["--test-threads=1"]),
+};
+
 /// All stages, in the order in which they run.
 pub(crate) const STAGES: &[Stage] = &[
     Stage {
@@ -59,41 +84,19 @@ pub(crate) const STAGES: &[Stage] = &[
         cpus: "2",
         program: Program::Nic,
     },
-    Stage {
-        name: "driver",
-        about: "the driver that plays a guest, against the real vhost_net: golden counts, and the tap's own",
-        gate: &["6.1", "7.2"],
-        modules: &["tun", "vhost_net", "vhost_vsock", "bridge"],
-        parameters: &[],
-        cpus: "2",
-        program: Program::Test("vnet-driver", "vhost", &["--test-threads=1"]),
-    },
+    DRIVER,
     Stage {
         name: "driver-zerocopy",
         about: "the same with experimental_zcopytx=1",
-        gate: &["6.1", "7.2"],
-        modules: &["tun", "vhost_net", "vhost_vsock", "bridge"],
-        parameters: &[("vhost_net", "experimental_zcopytx=1")],
-        cpus: "2",
-        program: Program::Test("vnet-driver", "vhost", &["--test-threads=1"]),
+        parameters: ZEROCOPY,
+        ..DRIVER
     },
-    Stage {
-        name: "vhost",
-        about: "vnet beside that driver: every count it reports against what the driver knows",
-        gate: &["6.1", "7.2"],
-        modules: VHOST_MODULES,
-        parameters: &[],
-        cpus: "8",
-        program: Program::Test("vnet-user", "vhost", &["--test-threads=1"]),
-    },
+    VHOST,
     Stage {
         name: "vhost-zerocopy",
         about: "the same with experimental_zcopytx=1",
-        gate: &["6.1", "7.2"],
-        modules: VHOST_MODULES,
-        parameters: &[("vhost_net", "experimental_zcopytx=1")],
-        cpus: "8",
-        program: Program::Test("vnet-user", "vhost", &["--test-threads=1"]),
+        parameters: ZEROCOPY,
+        ..VHOST
     },
 ];
 

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use vnet_driver::netns::Netns;
 
-use super::qemu::Qemu;
+use super::{qemu::Qemu, verdict::tail};
 
 /// Address of a machine's NIC; QEMU passes on only what is for it.
 pub(crate) const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
@@ -109,9 +109,7 @@ impl Vm {
 
     fn fault(&self, what: &str) -> anyhow::Error {
         let console = fs::read_to_string(&self.console).unwrap_or_default();
-        let tail: Vec<_> = console.lines().rev().take(30).collect();
-        let tail: Vec<_> = tail.into_iter().rev().collect();
-        anyhow::anyhow!("lab machine: {what}; its console ends with:\n{}", tail.join("\n"))
+        anyhow::anyhow!("lab machine: {what}{}", tail(&console))
     }
 }
 

@@ -9,10 +9,10 @@ use crate::live::prereq;
 const SENDER_NAMES: [&str; 4] = ["tun_file_sk", "tun_file_tun", "tun_file_queue_index", "tun_dev"];
 
 /// Room for that many queues: there is no traffic here.
-const SLOTS: u32 = 64;
+pub(crate) const SLOTS: u32 = 64;
 
 /// Says why these tests cannot run here, if so.
-fn skipped() -> bool {
+pub(crate) fn skipped() -> bool {
     let fatal = prereq::check().into_iter().find(|problem| problem.fatal).map(|problem| problem.sentence);
     let why = fatal.or_else(|| object().err().map(|error| format!("{error:#}")));
     if let Some(why) = &why {

@@ -6,10 +6,15 @@ use std::{collections::BTreeMap, fs};
 use vnet_ebpf::offsets::{ABSENT, FIELDS, Field, Offsets};
 
 use super::*;
-use crate::live::{btf::Btf, load::Loaded, object::object, prereq, relocate};
-
-/// Room for that many queues: there is no traffic here.
-const SLOTS: u32 = 64;
+use crate::live::{
+    btf::Btf,
+    load::{
+        Loaded,
+        shapes::{SLOTS, skipped},
+    },
+    object::object,
+    relocate,
+};
 
 /// What the object looks like when those fields are absent that `absent` names, and all others are somewhere.
 fn shaped(offsets: &Offsets, absent: &[Field], cache: BorrowedFd<'_>) -> Vec<u8> {
@@ -28,9 +33,7 @@ fn shaped(offsets: &Offsets, absent: &[Field], cache: BorrowedFd<'_>) -> Vec<u8>
 
 #[test]
 fn every_program_is_accepted_in_every_shape() {
-    let fatal = prereq::check().into_iter().find(|problem| problem.fatal).map(|problem| problem.sentence);
-    if let Some(why) = fatal.or_else(|| object().err().map(|error| format!("{error:#}"))) {
-        println!("skipped: {why}");
+    if skipped() {
         return;
     }
     let mut kernel = Kernel::read(&[]).unwrap();
@@ -45,9 +48,8 @@ fn every_program_is_accepted_in_every_shape() {
             .iter()
             .filter_map(|program| match code.load(program.name, When::Tracepoint, None, tracepoint) {
                 Ok(fd) => {
-                    let count = aya::programs::loaded_programs()
-                        .flatten()
-                        .find(|info| info.fd().is_ok_and(|_| info.name_as_str() == Some(program.name)));
+                    let mut loaded = aya::programs::loaded_programs().flatten();
+                    let count = loaded.find(|info| info.name_as_str() == Some(program.name));
                     verified.insert(program.name, count.and_then(|info| info.verified_instruction_count()));
                     drop(fd);
                     None

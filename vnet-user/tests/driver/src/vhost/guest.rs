@@ -209,3 +209,14 @@ pub fn bridge(netns: &Netns, name: &str, guests: &[&Guest]) -> Result<u32> {
     }
     Ok(bridge)
 }
+
+/// Two guests of two pairs each, `a` and `b`, joined in a bridge; without a bridge it says so, and there are none.
+pub fn neighbours(netns: &Netns) -> Result<Option<[Guest; 2]>> {
+    let named = |name: &str| Guest::new(netns, Config { name: name.into(), pairs: 2, ..Config::default() });
+    let (a, b) = (named("a")?, named("b")?);
+    if let Err(why) = bridge(netns, "br0", &[&a, &b]) {
+        println!("skipped: needs a bridge: {why:#}");
+        return Ok(None);
+    }
+    Ok(Some([a, b]))
+}

@@ -60,7 +60,7 @@ mod vsock;
 
 use std::time::Duration;
 
-pub use guest::{Guest, bridge};
+pub use guest::{Guest, bridge, neighbours};
 pub use memory::Memory;
 pub use packet::{Packet, SHORTEST};
 pub use pair::SLOT;
