@@ -255,6 +255,9 @@ pub struct Sample {
     /// Workers of vhost, sorted by queue. One that is not listed has not changed since it last was.
     #[serde(default)]
     pub workers: Vec<Worker>,
+    /// Queue pairs whose worker has ended, sorted, and no other has been seen since.
+    #[serde(default)]
+    pub ended: Vec<QueueKey>,
     /// Differences between independent counts of a device, by name, where they were taken: 0 unless something was
     /// missed, or is on its way between the two.
     #[serde(default)]

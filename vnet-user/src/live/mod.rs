@@ -262,7 +262,8 @@ impl Live {
         }
         let counters = &self.counters;
         let wanted = |key: &QueueKey| self.options.filter.admits_key(key.device);
-        let workers = self.workers.read(&mut self.loaded.maps, |slot| counters.queue(slot).filter(wanted));
+        let (workers, ended) =
+            self.workers.read(&mut self.loaded.maps, |slot| counters.queue(slot).filter(wanted));
         self.residuals.take(&queues);
         let mut residuals = Vec::new();
         if refreshed {
@@ -272,7 +273,7 @@ impl Live {
         if !workers.is_empty() {
             self.inventory.want_stats();
         }
-        records.push(Record::Sample(Sample { at, queues, workers, residuals }));
+        records.push(Record::Sample(Sample { at, queues, workers, ended, residuals }));
         let cells = counters::lost(&self.loaded.maps);
         let kernel: u64 = cells.iter().sum::<u64>() - cells[lost::MADE_GOOD];
         let events = kernel + self.loaded.skipped() + self.inventory.lost_events();

@@ -98,6 +98,9 @@ impl State {
         for worker in &sample.workers {
             self.regressions += self.queue(worker.queue).serve(worker, late);
         }
+        for queue in sample.ended.iter().filter(|_| !late) {
+            self.queue(*queue).retire();
+        }
         for (key, residuals) in sample.residuals.iter().filter(|_| !late) {
             self.devices.entry(*key).or_default().residuals.clone_from(residuals);
         }

@@ -218,6 +218,13 @@ impl Queue {
         self.vhost.get_or_insert_default().serve(worker, late)
     }
 
+    /// The worker has ended.
+    pub(super) fn retire(&mut self) {
+        if let Some(vhost) = &mut self.vhost {
+            vhost.retire();
+        }
+    }
+
     /// Starts a new interval; `interval` is the one that ends, if one does.
     pub(super) fn advance(&mut self, interval: Option<Nanos>) {
         self.tx.advance();

@@ -100,6 +100,11 @@ impl Served {
         }
     }
 
+    /// The worker has ended: what it did was its own.
+    pub(super) fn retire(&mut self) {
+        self.worker = None;
+    }
+
     /// Starts a new interval.
     pub(super) fn advance(&mut self) {
         if let Some(serving) = &mut self.worker {

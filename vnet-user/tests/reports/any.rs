@@ -123,12 +123,14 @@ fn sample() -> impl Strategy<Value = Sample> {
         prop_oneof![9 => 0..5_000_000_000u64, 1 => any::<u64>()],
         prop::collection::btree_map(queue_key(), counts().boxed(), 0..6),
         vec(worker().boxed(), 0..4),
+        prop::collection::btree_set(queue_key(), 0..2),
         prop::collection::btree_map(device_key(), residuals, 0..3),
     )
-        .prop_map(|(at, queues, workers, residuals)| Sample {
+        .prop_map(|(at, queues, workers, ended, residuals)| Sample {
             at: Nanos(at),
             queues: queues.into_iter().collect(),
             workers: workers.into_iter().collect::<BTreeMap<_, _>>().into_values().collect(),
+            ended: ended.into_iter().collect(),
             residuals: residuals.into_iter().collect(),
         })
 }

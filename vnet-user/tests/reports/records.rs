@@ -140,6 +140,10 @@ fn sample<'a>(at: Nanos, parts: impl Iterator<Item = &'a str>) -> Result<Sample>
             continue;
         }
         let key = queue_key(key)?;
+        if (what, rest) == ("worker", &["ended"]) {
+            sample.ended.push(key);
+            continue;
+        }
         if what == "worker" {
             sample.workers.push(vhost::worker(key, rest)?);
             continue;

@@ -35,7 +35,7 @@ const WIRING: &[&str] = &["main", "lib", "cli", "app"];
 const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("the kernel", &["aya", "aya_obj", "aya_log", "libc"], &["live/"]),
     ("the terminal", &["ratatui", "ratatui_core", "crossterm"], &["tui/"]),
-    ("the command line", &["clap", "clap_complete", "clap_mangen"], &["cli.rs"]),
+    ("the command line", &["clap", "clap_complete", "clap_mangen"], &["cli.rs", "cli/"]),
 ];
 
 /// Modules whose result depends on their input alone.

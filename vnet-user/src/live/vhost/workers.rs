@@ -1,6 +1,9 @@
 //! The threads that serve queue pairs: which they are comes from the probes, what they do from `/proc`.
 
-use std::{collections::HashMap, fs};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+};
 
 use vnet_ebpf::{
     device::NO_SLOT,
@@ -39,9 +42,14 @@ struct Done {
 }
 
 impl Workers {
-    /// Workers that changed since they were last told, sorted by queue. `queue` says whose a slot is, if that is to be told.
-    pub(crate) fn read(&mut self, maps: &mut Maps, queue: impl Fn(u32) -> Option<QueueKey>) -> Vec<Worker> {
-        let mut changed = Vec::new();
+    /// Workers that changed since they were last told, and queues of which one was told that has ended; both sorted by
+    /// queue. `queue` says whose a slot is, if that is to be told.
+    pub(crate) fn read(
+        &mut self,
+        maps: &mut Maps,
+        queue: impl Fn(u32) -> Option<QueueKey>,
+    ) -> (Vec<Worker>, Vec<QueueKey>) {
+        let (mut changed, mut served) = (Vec::new(), HashSet::new());
         for number in 0..maps.pairs.len() {
             if maps.pairs.word(number, STATE) == state::FREE {
                 continue;
@@ -52,6 +60,7 @@ impl Workers {
                     let Some(key) = queue(pair.slot) else { continue };
                     self.devices.insert(key.device, pair.mode == mode::ZEROCOPY);
                     let Some(worker) = self.look(&pair, key) else { continue };
+                    served.insert(key);
                     if self.told.get(&key) != Some(&worker) {
                         self.told.insert(key, worker.clone());
                         changed.push(worker);
@@ -61,8 +70,11 @@ impl Workers {
                 _ => {}
             }
         }
+        let mut ended: Vec<_> =
+            self.told.extract_if(|key, _| !served.contains(key)).map(|(key, _)| key).collect();
+        ended.sort_unstable();
         changed.sort_unstable_by_key(|worker| worker.queue);
-        changed
+        (changed, ended)
     }
 
     /// Whether vhost serves a device, and if it does, whether with zero-copy; `None` when it has not been seen to.
