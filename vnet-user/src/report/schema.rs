@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use vnet_ebpf::hist::CLASSES;
 
 use super::vhost::{CopiesReport, RunsReport, WorkerReport};
@@ -313,8 +313,8 @@ pub struct SizeReport {
     pub count: u64,
 }
 
-/// Interrupts of one queue at one vCPU.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Interrupts of one queue at one vCPU over one distance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct InterruptReport {
     /// `tx` or `rx`.
     pub direction: String,
@@ -328,6 +328,43 @@ pub struct InterruptReport {
     pub irq: Option<u32>,
     /// How many.
     pub count: u64,
+    /// Host CPU that the vCPU last ran on.
+    pub cpu: Option<u32>,
+    /// Host CPU that the worker called from.
+    pub worker_cpu: Option<u32>,
+    /// How far these two CPUs are apart.
+    pub level: Option<Distance>,
+    /// What the vCPU was doing, by number of interrupts.
+    pub vcpu_state: Option<VcpuStateReport>,
+}
+
+/// How far two CPUs are apart: the nearest thing that they share. `SameCpu` is contention, not nearness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Distance {
+    /// The same logical CPU: one of the two has to wait.
+    SameCpu,
+    /// Threads of one core.
+    Smt,
+    /// The last-level cache.
+    Llc,
+    /// The NUMA node.
+    Node,
+    /// Nothing: they are on different nodes.
+    Remote,
+}
+
+/// Interrupts by what their vCPU was doing; they add up to the interrupts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct VcpuStateReport {
+    /// Running guest code.
+    pub in_guest: u64,
+    /// Halted, its thread asleep.
+    pub blocked: u64,
+    /// Ready to run, its thread without a CPU.
+    pub preempted: u64,
+    /// Its thread running host code.
+    pub root: u64,
 }
 
 /// How bad a finding is; the worse is the greater.
