@@ -6,6 +6,7 @@
 
 pub mod counter;
 pub mod device;
+pub mod files;
 pub mod hist;
 pub mod offsets;
 pub mod vhost;

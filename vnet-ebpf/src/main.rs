@@ -17,6 +17,8 @@
 
 mod probes;
 
+use core::ffi::c_void;
+
 use probes::vhost::seen;
 
 use vnet_ebpf::vhost::mode;
@@ -171,6 +173,16 @@ fn wakeup(ctx: FEntryContext) -> i32 {
 fn completed(ctx: FExitContext) -> i32 {
     let success: u32 = ctx.arg(2);
     probes::vhost::zerocopy::completed(ctx.arg(0), ctx.arg(1), success & 0xff != 0);
+    0
+}
+
+/// A file that some process has open: called for each, whenever user space reads the iterator. The first argument is
+/// where to write, the second the process, the third its descriptor.
+#[unsafe(link_section = "iter/task_file")]
+#[unsafe(no_mangle)]
+extern "C" fn open_file(ctx: *mut c_void) -> i32 {
+    let ctx = FEntryContext::new(ctx);
+    probes::files::look(ctx.arg(0), ctx.arg(1), ctx.arg(3));
     0
 }
 

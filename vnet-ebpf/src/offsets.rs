@@ -59,6 +59,10 @@ pub mod by {
     pub const ZEROCOPY: u32 = 16;
     /// Kicks.
     pub const KICK: u32 = 32;
+    /// The walk through open files.
+    pub const FILES: u32 = 64;
+    /// What it finds of vhost.
+    pub const SERVED: u32 = 128;
     /// All of them.
     pub const EVERY: u32 = RECV | XMIT | DROP;
     /// None: the field is an extra that some kernels lack.
@@ -137,21 +141,21 @@ table! {
     /// Socket at the start of a tun queue file (0).
     tun_file_sk = Offset("tun_file", "sk"), by: by::NONE;
     /// Device of a tun queue file.
-    tun_file_tun = Offset("tun_file", "tun"), by: by::NONE;
+    tun_file_tun = Offset("tun_file", "tun"), by: by::SERVED;
     /// Queue index of a tun queue file.
-    tun_file_queue_index = Offset("tun_file", "queue_index"), by: by::NONE;
+    tun_file_queue_index = Offset("tun_file", "queue_index"), by: by::SERVED;
     /// Net device of a tun device.
-    tun_dev = Offset("tun_struct", "dev"), by: by::NONE;
+    tun_dev = Offset("tun_struct", "dev"), by: by::SERVED;
     /// The reason that has a cell of its own.
     reason_full_ring = Enumerator("SKB_DROP_REASON_FULL_RING"), by: by::NONE;
     /// Socket of a tun queue file, as vhost holds it.
-    tun_file_socket = Offset("tun_file", "socket"), by: by::VHOST | by::KICK;
+    tun_file_socket = Offset("tun_file", "socket"), by: by::VHOST | by::KICK | by::SERVED;
     /// Socket behind it.
-    socket_sk = Offset("socket", "sk"), by: by::VHOST | by::KICK;
+    socket_sk = Offset("socket", "sk"), by: by::VHOST | by::KICK | by::SERVED;
     /// Protocol of a socket.
-    sk_prot = Offset("sock", "__sk_common.skc_prot"), by: by::VHOST | by::KICK;
+    sk_prot = Offset("sock", "__sk_common.skc_prot"), by: by::VHOST | by::KICK | by::SERVED;
     /// Its name: `tun` for a tap's queue.
-    proto_name = Offset("proto", "name"), by: by::VHOST | by::KICK;
+    proto_name = Offset("proto", "name"), by: by::VHOST | by::KICK | by::SERVED;
     /// Control message of `sendmsg`: a batch, or the completion of zero-copy.
     msg_control = Offset("msghdr", "msg_control"), by: by::VHOST;
     /// What it is: `TUN_MSG_UBUF` or `TUN_MSG_PTR`.
@@ -171,9 +175,9 @@ table! {
     /// The vnet header from there, where a structure lies around it (before 6.18).
     tun_xdp_gso = Offset("tun_xdp_hdr", "gso"), by: by::NONE;
     /// Queue pair of a vhost device: receive, then transmit.
-    net_vqs = Offset("vhost_net", "vqs"), by: by::VHOST | by::KICK;
+    net_vqs = Offset("vhost_net", "vqs"), by: by::VHOST | by::KICK | by::SERVED;
     /// Bytes of each.
-    nvq_size = Size("vhost_net_virtqueue"), by: by::VHOST | by::KICK;
+    nvq_size = Size("vhost_net_virtqueue"), by: by::VHOST | by::KICK | by::SERVED;
     /// Receive buffers used and not yet told; in a zero-copy transmit queue the first packet in flight.
     nvq_done_idx = Offset("vhost_net_virtqueue", "done_idx"), by: by::VHOST;
     /// Bytes of vnet header towards the socket.
@@ -193,7 +197,7 @@ table! {
     /// Its device.
     poll_dev = Offset("vhost_poll", "dev"), by: by::KICK;
     /// Backend of a virtqueue.
-    vq_private_data = Offset("vhost_virtqueue", "private_data"), by: by::VHOST | by::KICK;
+    vq_private_data = Offset("vhost_virtqueue", "private_data"), by: by::VHOST | by::KICK | by::SERVED;
     /// Device of a virtqueue.
     vq_dev = Offset("vhost_virtqueue", "dev"), by: by::KICK;
     /// What handles its kicks.
@@ -222,6 +226,34 @@ table! {
     ubufs_vq = Offset("vhost_net_ubuf_ref", "vq"), by: by::ZEROCOPY;
     /// Bytes of a packet that are not in its linear part.
     skb_data_len = Offset("sk_buff", "data_len"), by: by::ZEROCOPY;
+    /// Where a walk writes what it finds.
+    iter_seq = Offset("bpf_iter_meta", "seq"), by: by::FILES;
+    /// Inode of an open file.
+    file_inode = Offset("file", "f_inode"), by: by::FILES;
+    /// What it is to its driver.
+    file_private = Offset("file", "private_data"), by: by::FILES;
+    /// Kind of an inode.
+    inode_mode = Offset("inode", "i_mode"), by: by::FILES;
+    /// Device number of one that is a device.
+    inode_rdev = Offset("inode", "i_rdev"), by: by::FILES;
+    /// Thread of a task.
+    task_pid = Offset("task_struct", "pid"), by: by::FILES;
+    /// Process of a task.
+    task_tgid = Offset("task_struct", "tgid"), by: by::FILES;
+    /// Device of a tun queue file that is disabled.
+    tun_file_detached = Offset("tun_file", "detached"), by: by::SERVED;
+    /// References of a transmit queue that is zero-copy; null where it is not.
+    nvq_ubufs = Offset("vhost_net_virtqueue", "ubufs"), by: by::NONE;
+    /// Worker of a vhost device: its task (before 6.4), or what is around it (before 6.5).
+    dev_worker = Offset("vhost_dev", "worker"), by: by::NONE;
+    /// Worker of a virtqueue (6.5 and later).
+    vq_worker = Offset("vhost_virtqueue", "worker"), by: by::NONE;
+    /// Task of a worker that is a thread of its own (some 6.12, 6.18 and later).
+    worker_kthread = Offset("vhost_worker", "kthread_task"), by: by::NONE;
+    /// What holds a worker that is a thread of the VM's monitor (6.4 and later).
+    worker_vtsk = Offset("vhost_worker", "vtsk"), by: by::NONE;
+    /// Its task.
+    vtsk_task = Offset("vhost_task", "task"), by: by::NONE;
     /// 1: the program is the second one on its function, for runs that the first one was not allowed.
     again = Setting, by: by::NONE;
     /// Rows per bank.

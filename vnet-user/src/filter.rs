@@ -27,7 +27,9 @@ impl Filter {
         let (admitted, refused): (Vec<Device>, Vec<Device>) =
             topology.devices.iter().cloned().partition(|device| self.admits(device));
         self.refused = refused.into_iter().map(|device| device.key).collect();
-        Topology { devices: admitted }
+        let mut invisible = topology.invisible.clone();
+        invisible.retain(|row| self.admits_vm(Some((row.pid, &row.comm))));
+        Topology { devices: admitted, invisible }
     }
 
     /// Whether the queues of a device are told of. A device that no topology named yet is.
@@ -35,18 +37,24 @@ impl Filter {
         !self.refused.contains(&key)
     }
 
-    fn admits(&self, device: &Device) -> bool {
-        let any = |patterns: &[Pattern], text: &str| {
-            patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(text))
-        };
-        let vm = match &device.owner {
-            Some(owner) => any(&self.vms, &owner.comm) || any(&self.vms, &owner.pid.to_string()),
+    fn admits_vm(&self, owner: Option<(u32, &str)>) -> bool {
+        match owner {
+            Some((pid, comm)) => any(&self.vms, comm) || any(&self.vms, &pid.to_string()),
             None => self.vms.is_empty(),
-        };
+        }
+    }
+
+    fn admits(&self, device: &Device) -> bool {
+        let owner = device.owner.as_ref().map(|owner| (owner.pid, owner.comm.as_str()));
         any(&self.devices, &device.name)
-            && vm
+            && self.admits_vm(owner)
             && (self.netns.is_empty() || self.netns.contains(&device.key.netns))
     }
+}
+
+/// Whether one of the patterns, if there are any, matches.
+fn any(patterns: &[Pattern], text: &str) -> bool {
+    patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(text))
 }
 
 #[cfg(test)]
@@ -73,7 +81,12 @@ mod tests {
     fn names(mut filter: Filter) -> Vec<String> {
         let devices =
             vec![device("tap0", 1, Some((7, "qemu-web"))), device("tap1", 2, None), device("vnet5", 3, None)];
-        filter.apply(&Topology { devices }).devices.into_iter().map(|device| device.name).collect()
+        filter
+            .apply(&Topology { devices, ..Topology::default() })
+            .devices
+            .into_iter()
+            .map(|device| device.name)
+            .collect()
     }
 
     fn patterns(text: &str) -> Vec<Pattern> {

@@ -112,4 +112,36 @@ pub struct Device {
 pub struct Topology {
     /// The devices.
     pub devices: Vec<Device>,
+    /// Devices of guests whose queues no probe sees, sorted.
+    #[serde(default)]
+    pub invisible: Vec<Invisible>,
+}
+
+/// A device of a guest that this kernel's network stack has no part in, and who holds it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Invisible {
+    /// Process that holds it, in the host's pid namespace.
+    pub pid: u32,
+    /// Its command name.
+    pub comm: String,
+    /// What it is.
+    pub kind: InvisibleKind,
+    /// Which one: its file below `/dev`, or the id that the monitor has for it.
+    pub device: String,
+}
+
+/// Kinds of [`Invisible`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InvisibleKind {
+    /// Sockets between guest and host (`vhost_vsock`).
+    VhostVsock,
+    /// A storage controller (`vhost_scsi`).
+    VhostScsi,
+    /// A device whose hardware or driver serves the queues (`vhost_vdpa`).
+    VhostVdpa,
+    /// A device of the host that is handed to the guest (VFIO).
+    Vfio,
+    /// A network device whose queues another process serves (vhost-user).
+    VhostUser,
 }

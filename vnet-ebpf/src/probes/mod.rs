@@ -1,6 +1,7 @@
 //! What the programs do. Every path is O(1), takes no lock and makes no system-wide write.
 
 pub(crate) mod drop;
+pub(crate) mod files;
 pub(crate) mod recv;
 pub(crate) mod slots;
 pub(crate) mod vhost;

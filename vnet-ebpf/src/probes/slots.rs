@@ -18,7 +18,7 @@ use super::{Kernel, MMAPABLE, direct, increment, lose, offset, probe, store};
 const NOEXIST: u64 = 1;
 
 /// `ARPHRD_ETHER`.
-const ETHER: u16 = 1;
+pub(crate) const ETHER: u16 = 1;
 
 /// Slots by device and queue; user space sets the size.
 #[map]
@@ -35,9 +35,9 @@ static META: Array<Meta> = Array::with_max_entries(1, MMAPABLE);
 /// A device as it can be told from every other for ever.
 #[derive(Clone, Copy)]
 pub(crate) struct Identity {
-    instance: u64,
-    netns: u32,
-    ifindex: u32,
+    pub(crate) instance: u64,
+    pub(crate) netns: u32,
+    pub(crate) ifindex: u32,
 }
 
 impl Identity {

@@ -25,6 +25,8 @@ pub(crate) enum When {
     Exit,
     /// At a tracepoint.
     Tracepoint,
+    /// For each of what an iterator walks through.
+    Each,
 }
 
 /// One bpf system call; those used here return a descriptor or 0.
@@ -150,6 +152,7 @@ impl Code {
             When::Entry => bpf_attach_type::BPF_TRACE_FENTRY,
             When::Exit => bpf_attach_type::BPF_TRACE_FEXIT,
             When::Tracepoint => bpf_attach_type::BPF_TRACE_RAW_TP,
+            When::Each => bpf_attach_type::BPF_TRACE_ITER,
         } as u32;
         load.attach_btf_id = function;
         if let Some(module) = module {
@@ -174,7 +177,9 @@ impl Code {
         // A log is made only for a program that is refused: it costs the verifier time.
         match bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr) {
             Ok(fd) => return Ok(owned(fd)),
-            Err(error) if when != When::Tracepoint && error.raw_os_error() == Some(libc::EPERM) => {
+            Err(error)
+                if matches!(when, When::Entry | When::Exit) && error.raw_os_error() == Some(libc::EPERM) =>
+            {
                 bail!("{}", untraceable(&error))
             }
             Err(error)
@@ -232,4 +237,25 @@ pub(crate) fn attach(program: &OwnedFd) -> io::Result<OwnedFd> {
     let mut attr = zeroed();
     attr.raw_tracepoint.prog_fd = program.as_raw_fd().cast_unsigned();
     bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr).map(owned)
+}
+
+/// Attaches a program to the iterator that it was loaded for; it is called when [`walk`] is read.
+///
+/// # Errors
+/// Those of the kernel.
+pub(crate) fn iterate(program: &OwnedFd) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd().cast_unsigned();
+    attr.link_create.attach_type = bpf_attach_type::BPF_TRACE_ITER as u32;
+    bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr).map(owned)
+}
+
+/// One walk of an iterator: a file that is read to its end.
+///
+/// # Errors
+/// Those of the kernel.
+pub(crate) fn walk(link: &OwnedFd) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    attr.iter_create.link_fd = link.as_raw_fd().cast_unsigned();
+    bpf(bpf_cmd::BPF_ITER_CREATE, &mut attr).map(owned)
 }

@@ -7,7 +7,7 @@ use vnet_ebpf::offsets::{ABSENT, COUNT, FIELDS, Field, Lookup, Offsets};
 
 use super::{
     btf::{Btf, BtfError, Kind},
-    load, vhost,
+    files, load, vhost,
 };
 
 /// Where the kernel shows its type information.
@@ -98,7 +98,7 @@ impl Kernel {
                 Err(error) => kernel.missing.push((*field, error)),
             }
         }
-        for (module, name) in vhost::functions() {
+        for (module, name) in vhost::functions().chain([files::ITERATOR]) {
             if let Ok((id, args)) = btf.function(name) {
                 kernel.functions.insert((module, name), Function { module: None, id, args });
             }

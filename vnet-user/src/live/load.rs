@@ -17,6 +17,7 @@ use super::{
     bpf::verdict,
     cache::Cache,
     counters,
+    files::Walker,
     kernel::Kernel,
     maps::{self, Maps, possible_cpus},
     object::object,
@@ -88,6 +89,8 @@ pub(crate) struct Loaded {
     pub(crate) maps: Maps,
     /// The programs that see vhost.
     pub(crate) vhost: Vhost,
+    /// The walk through open files.
+    pub(crate) walker: Walker,
     /// Files of all maps, for programs that are loaded later.
     files: Vec<(String, OwnedFd)>,
     /// What the programs were made for.
@@ -156,11 +159,13 @@ impl Loaded {
         }
         #[cfg(feature = "probe-log")]
         let log = super::probe_log::ProbeLog::new(&mut ebpf)?;
+        let walker = late::walker(kernel, &maps, &files, without);
         let mut loaded = Self {
             ebpf,
             probes: Vec::new(),
             maps,
             vhost: Vhost::new(),
+            walker,
             files,
             kernel: kernel.clone(),
             refused,
@@ -186,6 +191,7 @@ impl Loaded {
         refine(&mut probes, &self.kernel, self.unlocated.as_deref());
         probes.insert(0, self.registrations.clone());
         probes.extend(self.vhost.probes());
+        probes.extend(self.walker.probes());
         probes
     }
 }

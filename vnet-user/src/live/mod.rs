@@ -6,6 +6,7 @@ mod bpf;
 pub mod btf;
 mod cache;
 mod counters;
+mod files;
 pub mod inventory;
 mod ioctl;
 mod kernel;
@@ -36,6 +37,7 @@ use vnet_ebpf::{counter::lost, device::kind};
 
 use self::{
     counters::Counters,
+    files::Files,
     inventory::Inventory,
     kernel::Kernel,
     load::Loaded,
@@ -89,6 +91,7 @@ pub struct Live {
     inventory: Inventory,
     counters: Counters,
     workers: Workers,
+    files: Files,
     residuals: Residuals,
     /// Devices that were there when counting began.
     old: HashSet<DeviceKey>,
@@ -150,6 +153,7 @@ impl Live {
             inventory,
             counters,
             workers: Workers::default(),
+            files: Files::default(),
             residuals: Residuals::default(),
             old: devices.iter().map(|device| device.key).collect(),
             modules,
@@ -213,6 +217,7 @@ impl Live {
         for wait in [Duration::ZERO, SETTLED] {
             tokio::time::sleep(wait).await;
             self.refresh = Instant::now();
+            self.files.expire();
             self.observe(&mut records)?;
         }
         records.push(Record::End(self.now()));
@@ -246,6 +251,7 @@ impl Live {
             self.refresh = begin + (begin.elapsed() * REFRESH_REST).clamp(REFRESH, REFRESH_LONGEST);
         }
         bind(&mut self.counters, &mut self.inventory, &self.loaded, true)?;
+        self.files.follow(&self.loaded.walker, &mut self.inventory, self.workers.known())?;
         self.tell_topology(records);
         let filter = &self.options.filter;
         let queues = self.counters.read(&self.loaded.maps, |key| filter.admits_key(key.device));
@@ -262,8 +268,9 @@ impl Live {
         }
         let counters = &self.counters;
         let wanted = |key: &QueueKey| self.options.filter.admits_key(key.device);
+        let maps = &mut self.loaded.maps;
         let (workers, ended) =
-            self.workers.read(&mut self.loaded.maps, |slot| counters.queue(slot).filter(wanted));
+            self.workers.read(maps, self.files.served(), |slot| counters.queue(slot), wanted);
         self.residuals.take(&queues);
         let mut residuals = Vec::new();
         if refreshed {
@@ -294,6 +301,7 @@ impl Live {
                 (device.vhost, device.zerocopy) = (Some(true), Some(zerocopy));
             }
         }
+        self.files.tell(&mut topology);
         if !self.napi.is_empty() {
             let taps = topology.devices.iter_mut().filter(|device| device.kind == DeviceKind::Tap);
             for device in taps.filter(|device| self.inventory.napi(device.key) == Some(true)) {

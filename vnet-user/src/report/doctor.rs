@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use super::{
     ProbeReport, Report,
     format::{clean, cut, maybe, pad, plural, width},
+    invisible,
 };
 use crate::record::Known;
 
@@ -18,7 +19,12 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "vnet {} on {host}, Linux {kernel}\n", report.tool.version)?;
 
     signals(report, out)?;
-    devices(report, out)
+    devices(report, out)?;
+    let invisible = invisible::lines(report);
+    if !invisible.is_empty() {
+        writeln!(out, "\nDevices of guests that cannot be seen:")?;
+    }
+    invisible.iter().try_for_each(|line| writeln!(out, "  {line}"))
 }
 
 /// Writes what this process and this kernel lack, and what to do about it.

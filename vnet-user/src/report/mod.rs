@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod format;
+mod invisible;
 pub mod json;
 mod schema;
 mod served;
@@ -12,7 +13,8 @@ mod vhost;
 // What outputs need to name what a report says; they see nothing below it.
 pub use crate::{
     record::{Known, SourceKind},
-    topology::{DeviceKey, DeviceKind, IfIndex, Netns, QueuePair},
+    topology::{DeviceKey, DeviceKind, IfIndex, InvisibleKind, Netns, QueuePair},
 };
+pub use invisible::InvisibleReport;
 pub use schema::*;
 pub use vhost::*;

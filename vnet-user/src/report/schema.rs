@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use vnet_ebpf::hist::CLASSES;
 
-use super::vhost::{CopiesReport, RunsReport, WorkerReport};
+use super::{CopiesReport, InvisibleReport, RunsReport, WorkerReport};
 use crate::{
     record::{BATCH_CLASSES, Known, SourceKind},
     topology::DeviceKey,
@@ -35,6 +35,8 @@ pub struct Report {
     pub devices: Vec<DeviceReport>,
     /// Queue pairs, sorted by device and index. A queue is listed once it is known to exist.
     pub queues: Vec<QueueReport>,
+    /// Devices of guests whose queues no probe sees, by process.
+    pub invisible: Vec<InvisibleReport>,
     /// What is wrong; empty until rules are checked.
     pub findings: Vec<Finding>,
     /// All devices together over the whole observation; `None` in a direction where no device is known.

@@ -10,7 +10,7 @@ use super::{
     DeviceReport, QueueReport, Rate, Report,
     doctor::NO_DEVICE,
     format::{clean, cut, maybe, plural, si},
-    served, table,
+    invisible, served, table,
 };
 use crate::{record::Known, topology::DeviceKey};
 
@@ -58,7 +58,8 @@ pub fn write(report: &Report, all: bool, out: &mut dyn Write) -> io::Result<()> 
     list("Drops by the device:", &drops(report, &names), all, out)?;
     list("Drops later in the host's stack (part of TX):", &stack_drops(report, &names), all, out)?;
     list("Unexplained differences between counts:", &served::unexplained(report, &names), all, out)?;
-    list("Traffic not covered:", &uncovered(report, &names), all, out)
+    list("Traffic not covered:", &uncovered(report, &names), all, out)?;
+    list("Devices of guests that cannot be seen:", &invisible::lines(report), all, out)
 }
 
 fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {

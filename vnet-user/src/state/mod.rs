@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     record::{Lost, Nanos, Record, Sample, Source},
-    topology::{Device, DeviceKey, QueueKey, QueuePair, Topology},
+    topology::{Device, DeviceKey, Invisible, QueueKey, QueuePair, Topology},
 };
 use coverage::Coverage;
 use queue::Queue;
@@ -39,6 +39,8 @@ pub struct State {
     interval: Option<Nanos>,
     end: Option<Nanos>,
     devices: BTreeMap<DeviceKey, DeviceState>,
+    /// As the latest topology has them.
+    invisible: Vec<Invisible>,
     regressions: u64,
 }
 
@@ -79,6 +81,7 @@ impl State {
         for device in self.devices.values_mut().filter_map(|known| known.device.as_mut()) {
             device.present = false;
         }
+        self.invisible.clone_from(&topology.invisible);
         for device in &topology.devices {
             let known = self.devices.entry(device.key).or_default();
             // Files are attached without holes (tun moves the last one into a gap), so these are the pairs that exist.

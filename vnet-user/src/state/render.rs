@@ -85,6 +85,7 @@ impl State {
             vms: Vec::new(),
             devices: Vec::with_capacity(counted.len()),
             queues: Vec::with_capacity(counted.iter().map(|(_, _, queues)| queues.len()).sum()),
+            invisible: self.invisible.iter().map(Into::into).collect(),
             findings: Vec::new(),
             average: all.average(all, duration),
         };

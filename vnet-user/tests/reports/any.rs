@@ -191,6 +191,7 @@ fn topology() -> impl Strategy<Value = Topology> {
                 zerocopy,
             })
             .collect(),
+        invisible: Vec::new(),
     })
 }
 

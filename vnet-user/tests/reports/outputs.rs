@@ -25,7 +25,7 @@ const BUSY: &[&str] = &[
 /// Guests that vhost serves beside one that it does not: zero-copy, copies, what is not known, what is not explained.
 const VHOST: &[&str] = &[
     "source tap.tx tap.rx tap.tx.drops tap.rx.drops vhost.tx vhost.rx vhost.copies vhost.kicks vhost.calls vhost.runs=unavailable vhost.worker",
-    "topology; 1/7 tap0 tap 2 vhost zerocopy owned; 1/8 tap1 tap 1 vhost nozerocopy; 1/9 tap2 tap 1 novhost; 1/10 tap3 tap 1",
+    "topology; 1/7 tap0 tap 2 vhost zerocopy owned; 1/8 tap1 tap 1 vhost nozerocopy; 1/9 tap2 tap 1 novhost; 1/10 tap3 tap 1; invisible 4711 qemu vfio vfio/12; invisible 4800 qemu vhost_user net0",
     "sample 0s",
     "sample 4s; 1/7#0 tx 600x64 400x65000; 1/7#0 copies batched=590 single=13 zerocopy=380 late=7 rejected=2 in_flight=8 bytes=998877 batches=100 batch_sizes=10,20,30,40 short=600 pending=3; 1/7#0 tx-ring used=1000 kicks=120 calls=50 suppressed=30 empty=90 weight=4; 1/7#0 rx 500x64; 1/7#0 rx-ring used=500 copied=38000 kicks=3 calls=250 suppressed=2 empty=200; 1/7#0 worker 4712 vhost-4711 cpu=3 node=0 run=1700ms wait=80ms migrations=12 polling=400ms; 1/8#0 tx 3x64; 1/8#0 tx-ring kicks=3; 1/8#0 worker 4800 vhost-4799 run=1ms; 1/9#0 rx 7x64; 1/7 residuals tx=-3 rx=0; 1/8 residuals tx=0",
     "end 4s",
@@ -146,7 +146,8 @@ fn json_has_the_keys_of_schema_1() {
         let value = report.pointer(at).unwrap_or_else(|| panic!("{at} is missing"));
         assert_eq!(keys(value), expected.iter().copied().collect(), "{at}");
     };
-    let all = ["schema", "tool", "source", "probes", "lost", "vms", "devices", "queues", "findings"];
+    let all =
+        ["schema", "tool", "source", "probes", "lost", "vms", "devices", "queues", "invisible", "findings"];
     expect("", &all);
     expect("/tool", &["version"]);
     expect("/source", &["kind", "host", "kernel", "started", "duration_s", "complete"]);

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
 use vnet::{
     record::{Flow, Known, Lost, Nanos, Probe, QueueCounts, Record, Sample, Source, SourceKind},
-    topology::{Device, DeviceKey, DeviceKind, IfIndex, Netns, Owner, QueueKey, QueuePair, Topology},
+    topology::{
+        Device, DeviceKey, DeviceKind, IfIndex, Invisible, Netns, Owner, QueueKey, QueuePair, Topology,
+    },
 };
 use vnet_ebpf::hist;
 
@@ -18,7 +20,7 @@ pub(crate) fn parse(line: &str) -> Result<Record> {
     let head: Vec<&str> = parts.next().unwrap_or_default().split_whitespace().collect();
     Ok(match head[..] {
         ["source", ref signals @ ..] => Record::Source(source(signals)?),
-        ["topology"] => Record::Topology(Topology { devices: parts.map(device).collect::<Result<_>>()? }),
+        ["topology"] => Record::Topology(topology(parts)?),
         ["sample", at] => Record::Sample(sample(instant(at)?, parts)?),
         ["lost", events, records] => {
             Record::Lost(Lost { events: number(events)?, records: number(records)? })
@@ -26,6 +28,23 @@ pub(crate) fn parse(line: &str) -> Result<Record> {
         ["end", at] => Record::End(instant(at)?),
         _ => return Err("no such record".into()),
     })
+}
+
+/// Devices, and among them `invisible PID COMM KIND DEVICE`.
+fn topology<'a>(parts: impl Iterator<Item = &'a str>) -> Result<Topology> {
+    let mut topology = Topology::default();
+    for part in parts {
+        match part.split_whitespace().collect::<Vec<_>>()[..] {
+            ["invisible", pid, comm, kind, which] => topology.invisible.push(Invisible {
+                pid: number(pid)?,
+                comm: comm.into(),
+                kind: serde_json::from_value(kind.into()).map_err(|error| format!("{kind:?}: {error}"))?,
+                device: which.into(),
+            }),
+            _ => topology.devices.push(device(part)?),
+        }
+    }
+    Ok(topology)
 }
 
 fn number<T: FromStr>(text: &str) -> Result<T> {

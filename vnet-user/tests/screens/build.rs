@@ -28,6 +28,7 @@ pub(crate) fn empty() -> Report {
         vms: vec![],
         devices: vec![],
         queues: vec![],
+        invisible: Vec::new(),
         findings: vec![],
         average: Average::default(),
     }

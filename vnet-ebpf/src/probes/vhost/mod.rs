@@ -114,7 +114,7 @@ fn tally(slot: u32, cell: usize, n: u64) {
 
 /// The receive virtqueue of a vhost device; the transmit one follows it.
 #[inline(always)]
-fn virtqueue(dev: u64, transmit: bool) -> Kernel {
+pub(crate) fn virtqueue(dev: u64, transmit: bool) -> Kernel {
     let first = dev.wrapping_add(u64::from(offset!(net_vqs)));
     let queue = if transmit { first.wrapping_add(u64::from(offset!(nvq_size))) } else { first };
     queue as Kernel

@@ -116,7 +116,7 @@ pub(crate) fn end(dev: u64) -> Option<&'static mut Pair> {
 
 /// The `tun_file` around a socket, if it is one of tun's.
 #[inline(always)]
-fn file_of(socket: u64) -> u64 {
+pub(crate) fn file_of(socket: u64) -> u64 {
     socket.wrapping_sub(u64::from(offset!(tun_file_socket)))
 }
 
@@ -133,7 +133,7 @@ pub(crate) fn backend<C: EbpfContext>(ctx: &C, pair: &mut Pair, socket: u64) -> 
 
 /// Whether a socket is one of tun's: a macvtap's and a packet socket are not.
 #[inline(never)]
-fn is_tun(socket: u64) -> Option<bool> {
+pub(crate) fn is_tun(socket: u64) -> Option<bool> {
     let sk = probe!(socket as Kernel, socket_sk: Kernel)?;
     let prot = probe!(sk, sk_prot: Kernel)?;
     Some(probe!(prot, proto_name: [u8; 4])? == *b"tun\0")

@@ -240,7 +240,10 @@ impl Book {
 
     /// The devices as the rest of the program knows them.
     pub(crate) fn topology(&self) -> Topology {
-        Topology { devices: self.iter().map(|(key, entry)| device(key, entry)).collect() }
+        Topology {
+            devices: self.iter().map(|(key, entry)| device(key, entry)).collect(),
+            ..Topology::default()
+        }
     }
 }
 

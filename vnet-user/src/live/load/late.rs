@@ -53,6 +53,7 @@ impl Loaded {
             self.refused[index] = renewed.err().map(|error| format!("{error:#}"));
         }
         self.attach_vhost(&symbols, without);
+        self.walker = walker(&self.kernel, &self.maps, &self.files, without);
     }
 
     /// Puts a program that knows the tap driver's structures in the place of one that does not. No packet is counted by both.
@@ -70,10 +71,9 @@ impl Loaded {
     }
 
     fn load(&self, program: &Program) -> Result<OwnedFd> {
-        let object = relocate::fields(&object()?, &self.kernel.offsets, self.maps.cache.fd())?;
         let id = self.kernel.tracepoint(program.tracepoint);
         let id = id.with_context(|| format!("this kernel has no tracepoint {}", program.tracepoint))?;
-        Code::new(&object, &maps::borrow(&self.files))?.load(program.name, When::Tracepoint, None, id)
+        code(&self.kernel, &self.maps, &self.files)?.load(program.name, When::Tracepoint, None, id)
     }
 
     /// Loads and attaches the programs that see vhost, those that are not yet.
@@ -95,4 +95,20 @@ impl Loaded {
         }
         self.vhost.attach(&objects, &maps::borrow(&self.files), &self.kernel, symbols, without)
     }
+}
+
+/// The programs as this kernel needs them, for those that aya does not load.
+fn code(kernel: &Kernel, maps: &Maps, files: &[(String, OwnedFd)]) -> Result<Code> {
+    let object = relocate::fields(&object()?, &kernel.offsets, maps.cache.fd())?;
+    Code::new(&object, &maps::borrow(files))
+}
+
+/// The walk through open files.
+pub(super) fn walker(
+    kernel: &Kernel,
+    maps: &Maps,
+    files: &[(String, OwnedFd)],
+    without: &[String],
+) -> Walker {
+    Walker::new(kernel, vhost::why_absent(kernel), without, || code(kernel, maps, files))
 }

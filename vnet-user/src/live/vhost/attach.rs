@@ -153,9 +153,9 @@ impl Vhost {
 
     /// Whether there is something to attach to, and it is not attached to.
     pub(crate) fn is_due(&mut self, kernel: &Kernel) -> bool {
-        let absent = NEEDED.iter().find(|(module, name)| kernel.function(module, name).is_none());
+        let absent = why_absent(kernel);
         if self.attached.is_empty() {
-            self.absent = absent.map(|(module, _)| modules::why_absent(module));
+            self.absent.clone_from(&absent);
         }
         absent.is_none() && !self.is_complete()
     }
@@ -225,6 +225,12 @@ impl Vhost {
     pub(crate) fn programs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.attached.iter().filter(|attached| !attached.second).map(|attached| attached.fd.as_fd())
     }
+}
+
+/// Why there is nothing to see, if so.
+pub(crate) fn why_absent(kernel: &Kernel) -> Option<String> {
+    let absent = NEEDED.iter().find(|(module, name)| kernel.function(module, name).is_none());
+    absent.map(|(module, _)| modules::why_absent(module))
 }
 
 /// Whether this kernel takes tasks off the CPU within itself, so that a program may be asked to run while it is running.

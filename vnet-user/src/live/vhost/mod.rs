@@ -7,7 +7,7 @@ mod slot;
 mod workers;
 
 pub(crate) use self::{
-    attach::{Vhost, functions, handlers, preemptible, wanted},
+    attach::{Vhost, functions, handlers, preemptible, wanted, why_absent},
     read::{EMPTY, Known, whole},
     residuals::Residuals,
     slot::{Before, VhostSlot},

@@ -1,8 +1,9 @@
 //! The threads that serve queue pairs: which they are comes from the probes, what they do from `/proc`.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
 use vnet_ebpf::{
@@ -11,7 +12,10 @@ use vnet_ebpf::{
 };
 
 use crate::{
-    live::maps::Maps,
+    live::{
+        files::{Served, Thread},
+        maps::Maps,
+    },
     record::Worker,
     topology::{DeviceKey, QueueKey},
 };
@@ -29,6 +33,8 @@ pub(crate) struct Workers {
     closed: HashMap<usize, u8>,
     /// Devices that vhost serves, and whether zero-copy is on.
     devices: HashMap<DeviceKey, bool>,
+    /// Stands for the vhost devices that the probes know: another one when one has come or gone.
+    known: u64,
     /// NUMA nodes of CPUs that were asked for: they stay where they are.
     nodes: HashMap<u32, Option<u32>>,
 }
@@ -43,38 +49,57 @@ struct Done {
 
 impl Workers {
     /// Workers that changed since they were last told, and queues of which one was told that has ended; both sorted by
-    /// queue. `queue` says whose a slot is, if that is to be told.
+    /// queue. `files` has what the last walk found, `queue` says whose a slot is, and `wanted` whether that is to be told.
     pub(crate) fn read(
         &mut self,
         maps: &mut Maps,
+        files: &Served,
         queue: impl Fn(u32) -> Option<QueueKey>,
+        wanted: impl Fn(&QueueKey) -> bool,
     ) -> (Vec<Worker>, Vec<QueueKey>) {
-        let (mut changed, mut served) = (Vec::new(), HashSet::new());
+        // A queue may have been renumbered since its worker ran, which the files tell.
+        let mut threads: BTreeMap<_, _> = files.threads().collect();
+        let found: HashSet<u32> = threads.values().map(|thread| thread.tid).collect();
+        let (mut changed, mut alive, mut known) = (Vec::new(), found.clone(), DefaultHasher::new());
         for number in 0..maps.pairs.len() {
             if maps.pairs.word(number, STATE) == state::FREE {
                 continue;
             }
             let pair = maps.pairs.read(number);
+            alive.insert(pair.tid);
+            (number, pair.dev, pair.state).hash(&mut known);
             match pair.state {
                 state::OPEN if pair.tid != 0 && pair.slot != NO_SLOT => {
                     let Some(key) = queue(pair.slot) else { continue };
                     self.devices.insert(key.device, pair.mode == mode::ZEROCOPY);
-                    let Some(worker) = self.look(&pair, key) else { continue };
-                    served.insert(key);
-                    if self.told.get(&key) != Some(&worker) {
-                        self.told.insert(key, worker.clone());
-                        changed.push(worker);
+                    if !found.contains(&pair.tid) {
+                        threads.insert(key, Thread { tid: pair.tid, tgid: pair.tgid });
                     }
                 }
-                state::CLOSED => self.close(maps, number, &pair),
+                state::CLOSED => self.close(maps, number),
                 _ => {}
             }
         }
+        self.known = known.finish();
+        threads.retain(|key, thread| {
+            let worker = wanted(key).then(|| self.look(*thread, *key)).flatten();
+            let Some(worker) = worker else { return false };
+            if self.told.get(key) != Some(&worker) {
+                self.told.insert(*key, worker.clone());
+                changed.push(worker);
+            }
+            true
+        });
+        self.base.retain(|tid, _| alive.contains(tid));
         let mut ended: Vec<_> =
-            self.told.extract_if(|key, _| !served.contains(key)).map(|(key, _)| key).collect();
+            self.told.extract_if(|key, _| !threads.contains_key(key)).map(|(key, _)| key).collect();
         ended.sort_unstable();
-        changed.sort_unstable_by_key(|worker| worker.queue);
         (changed, ended)
+    }
+
+    /// Stands for the vhost devices that the probes knew when they were last read.
+    pub(crate) fn known(&self) -> u64 {
+        self.known
     }
 
     /// Whether vhost serves a device, and if it does, whether with zero-copy; `None` when it has not been seen to.
@@ -83,35 +108,34 @@ impl Workers {
     }
 
     /// Gives back the number of a device that is gone, once no program can still be at work with it.
-    fn close(&mut self, maps: &mut Maps, number: usize, pair: &Pair) {
+    fn close(&mut self, maps: &mut Maps, number: usize) {
         let reads = self.closed.entry(number).or_default();
         *reads += 1;
         if *reads < 3 {
             return;
         }
         self.closed.remove(&number);
-        self.base.remove(&pair.tid);
         maps.pairs.write(number, Pair::default());
         if let Ok(number) = u32::try_from(number) {
             let _ = maps.free_pairs.push(number, 0); // there is room: it came from there
         }
     }
 
-    fn look(&mut self, pair: &Pair, queue: QueueKey) -> Option<Worker> {
-        let task = format!("/proc/{}/task/{}", pair.tgid, pair.tid);
+    fn look(&mut self, Thread { tid, tgid }: Thread, queue: QueueKey) -> Option<Worker> {
+        let task = format!("/proc/{tgid}/task/{tid}");
         let read = |file: &str| fs::read_to_string(format!("{task}/{file}"));
-        let stat = read("stat").ok()?;
+        let stat = read("stat").ok().filter(|stat| comm(stat).starts_with("vhost-"))?;
         let (run_ns, wait_ns) = schedstat(&read("schedstat").ok()?)?;
         let migrations = read("sched").ok().as_deref().and_then(migrations);
         let now = Done { run_ns, wait_ns, migrations };
         let cpu = cpu(&stat);
         // What it did until it was first seen may have been before counting began.
-        let since = self.base.get(&pair.tid).map(|base| now.since(base));
-        self.base.entry(pair.tid).or_insert(now);
+        let since = self.base.get(&tid).map(|base| now.since(base));
+        self.base.entry(tid).or_insert(now);
         Some(Worker {
             queue,
-            tid: pair.tid,
-            tgid: pair.tgid,
+            tid,
+            tgid,
             comm: comm(&stat).to_owned(),
             cpu,
             node: cpu.and_then(|cpu| *self.nodes.entry(cpu).or_insert_with(|| node(cpu))),
