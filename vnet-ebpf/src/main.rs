@@ -126,6 +126,20 @@ fn rx_end(ctx: FExitContext) -> i32 {
     0
 }
 
+/// A worker begins to poll for more.
+#[fentry(function = "vhost_net_busy_poll")]
+fn poll_begin(ctx: FEntryContext) -> i32 {
+    seen(probes::vhost::poll::begin(ctx.arg(0)));
+    0
+}
+
+/// A worker has polled.
+#[fexit(function = "vhost_net_busy_poll")]
+fn poll_end(ctx: FExitContext) -> i32 {
+    seen(probes::vhost::poll::end(ctx.arg(0)));
+    0
+}
+
 /// A worker hands a packet or a batch of them to a tap.
 #[fentry(function = "tun_sendmsg")]
 fn sendmsg(ctx: FEntryContext) -> i32 {

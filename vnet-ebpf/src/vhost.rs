@@ -192,6 +192,10 @@ pub struct Pair {
     pub run_packets: u64,
     /// Bytes likewise.
     pub run_bytes: u64,
+    /// When the worker began to poll (nanoseconds of the monotonic clock); 0: it does not.
+    pub polls_since: u64,
+    /// Nanoseconds that it has polled.
+    pub polled: u64,
     /// The packet sent last, while it is not settled.
     pub sent: Sent,
     /// The packet received last, while it is not settled.

@@ -136,6 +136,8 @@ impl Live {
         bind(&mut counters, &mut inventory, &loaded, false)?;
         let probes = probes(&loaded);
         let napi = napi(&probes);
+        let mut workers = Workers::default();
+        workers.cover(&probes);
         let source = Source {
             kind: SourceKind::Live,
             host: line("/proc/sys/kernel/hostname"),
@@ -152,7 +154,7 @@ impl Live {
             loaded,
             inventory,
             counters,
-            workers: Workers::default(),
+            workers,
             files: Files::default(),
             residuals: Residuals::default(),
             old: devices.iter().map(|device| device.key).collect(),
@@ -238,6 +240,7 @@ impl Live {
         self.source.probes = probes(&self.loaded);
         self.napi = napi(&self.source.probes);
         self.counters.cover(coverage(&self.source.probes));
+        self.workers.cover(&self.source.probes);
         records.push(Record::Source(self.source.clone()));
         mmap::trim();
     }

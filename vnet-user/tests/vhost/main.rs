@@ -12,6 +12,7 @@ mod late;
 mod life;
 mod modules;
 mod others;
+mod polls;
 mod seen;
 mod stalls;
 

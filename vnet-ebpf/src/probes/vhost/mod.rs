@@ -2,6 +2,7 @@
 //! seen on its thread between two of its steps belongs to that pair.
 
 pub(crate) mod pair;
+pub(crate) mod poll;
 pub(crate) mod rx;
 pub(crate) mod signal;
 pub(crate) mod tx;

@@ -55,7 +55,7 @@ impl Program {
 const CORE: &str = "vmlinux";
 
 /// All programs. A new one is a row here and a function in the object.
-const PROGRAMS: [Program; 14] = [
+const PROGRAMS: [Program; 16] = [
     program("vhost_close", When::Entry, &[&[("vhost", "vhost_dev_cleanup")]], 1, by::NONE).once(),
     program("backend", When::Entry, &[&[("vhost", "vhost_vq_init_access")]], 1, by::KICK).once(),
     program("tx_copy", When::Entry, &[&[("vhost_net", "handle_tx_copy")]], 2, by::VHOST),
@@ -69,6 +69,8 @@ const PROGRAMS: [Program; 14] = [
     ),
     program("rx_begin", When::Entry, &[&[("vhost_net", "handle_rx")]], 1, by::VHOST),
     program("rx_end", When::Exit, &[&[("vhost_net", "handle_rx")]], 1, by::VHOST),
+    program("poll_begin", When::Entry, &[&[("vhost_net", "vhost_net_busy_poll")]], 1, by::VHOST),
+    program("poll_end", When::Exit, &[&[("vhost_net", "vhost_net_busy_poll")]], 1, by::VHOST),
     program("sendmsg", When::Entry, &[&[("tun", "tun_sendmsg")]], 3, by::VHOST),
     program("recvmsg", When::Entry, &[&[("tun", "tun_recvmsg")]], 3, by::VHOST),
     program("used_begin", When::Entry, USED, 2, by::VHOST),
@@ -95,7 +97,7 @@ const USED: &[&[Target]] =
     &[&[("vhost", "vhost_add_used_and_signal_n")], &[("vhost", "vhost_add_used_and_signal")]];
 
 /// A signal, and the programs without which it is not known.
-const SIGNALS: [(&str, &[&str]); 7] = [
+const SIGNALS: [(&str, &[&str]); 8] = [
     ("vhost.tx", &["vhost_close", "tx_copy", "tx_zerocopy", "tx_end", "sendmsg", "used_begin"]),
     ("vhost.rx", &["vhost_close", "rx_begin", "rx_end", "recvmsg", "used_begin"]),
     (
@@ -106,6 +108,7 @@ const SIGNALS: [(&str, &[&str]); 7] = [
     ("vhost.kicks", &["vhost_close", "backend", "wakeup"]),
     ("vhost.runs", &["tx_copy", "tx_zerocopy", "tx_end", "rx_begin", "rx_end"]),
     ("vhost.worker", &["tx_copy", "tx_zerocopy", "rx_begin"]),
+    ("vhost.busy_poll", &["vhost_close", "tx_copy", "tx_zerocopy", "rx_begin", "poll_begin", "poll_end"]),
 ];
 
 /// Handlers of kicks, by which one is told from another wake-up.

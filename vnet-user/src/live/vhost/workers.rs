@@ -16,7 +16,7 @@ use crate::{
         files::{Served, Thread},
         maps::Maps,
     },
-    record::Worker,
+    record::{Known, Probe, Worker},
     topology::{DeviceKey, QueueKey},
 };
 
@@ -35,6 +35,8 @@ pub(crate) struct Workers {
     devices: HashMap<DeviceKey, bool>,
     /// Stands for the vhost devices that the probes know: another one when one has come or gone.
     known: u64,
+    /// It is counted how long they poll.
+    polls: bool,
     /// NUMA nodes of CPUs that were asked for: they stay where they are.
     nodes: HashMap<u32, Option<u32>>,
 }
@@ -45,6 +47,7 @@ struct Done {
     run_ns: u64,
     wait_ns: u64,
     migrations: Option<u64>,
+    polled_ns: u64,
 }
 
 impl Workers {
@@ -60,6 +63,7 @@ impl Workers {
         // A queue may have been renumbered since its worker ran, which the files tell.
         let mut threads: BTreeMap<_, _> = files.threads().collect();
         let found: HashSet<u32> = threads.values().map(|thread| thread.tid).collect();
+        let mut polled = HashMap::new();
         let (mut changed, mut alive, mut known) = (Vec::new(), found.clone(), DefaultHasher::new());
         for number in 0..maps.pairs.len() {
             if maps.pairs.word(number, STATE) == state::FREE {
@@ -67,6 +71,9 @@ impl Workers {
             }
             let pair = maps.pairs.read(number);
             alive.insert(pair.tid);
+            if pair.state == state::OPEN {
+                polled.insert(pair.tid, pair.polled);
+            }
             (number, pair.dev, pair.state).hash(&mut known);
             match pair.state {
                 state::OPEN if pair.tid != 0 && pair.slot != NO_SLOT => {
@@ -82,7 +89,8 @@ impl Workers {
         }
         self.known = known.finish();
         threads.retain(|key, thread| {
-            let worker = wanted(key).then(|| self.look(*thread, *key)).flatten();
+            let worker =
+                wanted(key).then(|| self.look(*thread, *key, polled.get(&thread.tid).copied())).flatten();
             let Some(worker) = worker else { return false };
             if self.told.get(key) != Some(&worker) {
                 self.told.insert(*key, worker.clone());
@@ -95,6 +103,12 @@ impl Workers {
             self.told.extract_if(|key, _| !threads.contains_key(key)).map(|(key, _)| key).collect();
         ended.sort_unstable();
         (changed, ended)
+    }
+
+    /// From how the signals are known.
+    pub(crate) fn cover(&mut self, probes: &[Probe]) {
+        let known = |probe: &Probe| probe.signal == "vhost.busy_poll" && probe.state != Known::Unavailable;
+        self.polls = probes.iter().any(known);
     }
 
     /// Stands for the vhost devices that the probes knew when they were last read.
@@ -121,13 +135,13 @@ impl Workers {
         }
     }
 
-    fn look(&mut self, Thread { tid, tgid }: Thread, queue: QueueKey) -> Option<Worker> {
+    fn look(&mut self, Thread { tid, tgid }: Thread, queue: QueueKey, polled: Option<u64>) -> Option<Worker> {
         let task = format!("/proc/{tgid}/task/{tid}");
         let read = |file: &str| fs::read_to_string(format!("{task}/{file}"));
         let stat = read("stat").ok().filter(|stat| comm(stat).starts_with("vhost-"))?;
         let (run_ns, wait_ns) = schedstat(&read("schedstat").ok()?)?;
         let migrations = read("sched").ok().as_deref().and_then(migrations);
-        let now = Done { run_ns, wait_ns, migrations };
+        let now = Done { run_ns, wait_ns, migrations, polled_ns: polled.unwrap_or(0) };
         let cpu = cpu(&stat);
         // What it did until it was first seen may have been before counting began.
         let since = self.base.get(&tid).map(|base| now.since(base));
@@ -142,7 +156,7 @@ impl Workers {
             run_ns: since.map(|since| since.run_ns),
             wait_ns: since.map(|since| since.wait_ns),
             migrations: since.and_then(|since| since.migrations),
-            busy_poll_ns: None,
+            busy_poll_ns: since.filter(|_| self.polls).map(|since| since.polled_ns),
         })
     }
 }
@@ -154,6 +168,7 @@ impl Done {
             run_ns: self.run_ns.saturating_sub(earlier.run_ns),
             wait_ns: self.wait_ns.saturating_sub(earlier.wait_ns),
             migrations: self.migrations.map(moved),
+            polled_ns: self.polled_ns.saturating_sub(earlier.polled_ns),
         }
     }
 }
