@@ -7,6 +7,7 @@ mod copies;
 mod exact;
 mod expect;
 mod golden;
+mod held;
 mod idle;
 mod late;
 mod life;

@@ -70,10 +70,11 @@ pub(crate) fn run(args: &Args, verbose: bool) -> Result<ExitCode> {
     {
         let otherwise = if stage.gate.is_empty() { &GATE } else { stage.gate };
         for series in args.kernels.series(otherwise) {
-            let outcome = stage.run(&series, &args.arguments, verbose).unwrap_or_else(|error| {
-                progress::error(&error);
-                Outcome { failed: 1, ..Outcome::default() }
-            });
+            let outcome =
+                stage.run(&series, &args.arguments, args.kernels.all, verbose).unwrap_or_else(|error| {
+                    progress::error(&error);
+                    Outcome { failed: 1, ..Outcome::default() }
+                });
             if outcome.failed > 0 {
                 failed.push(format!("{} on {series}", stage.name));
                 if !verbose {
@@ -100,6 +101,6 @@ const GATE: [&str; 1] = ["6.1"];
 pub(crate) fn gate(verbose: bool, mut tell: impl FnMut(&str, Result<Outcome>)) {
     let rows = STAGES.iter().flat_map(|stage: &Stage| stage.gate.iter().map(move |series| (stage, *series)));
     for (stage, series) in rows {
-        tell(&format!("lab {} on {series}", stage.name), stage.run(series, &[], verbose));
+        tell(&format!("lab {} on {series}", stage.name), stage.run(series, &[], false, verbose));
     }
 }

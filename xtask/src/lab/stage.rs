@@ -101,11 +101,18 @@ pub(crate) const STAGES: &[Stage] = &[
 ];
 
 impl Stage {
-    /// Runs it on kernel `series`, `arguments` are for the harness of its test; says the result in a line of its own.
+    /// Runs it on kernel `series`, `arguments` are for the harness of its test; says the result in a line of its own. A
+    /// thorough run takes as long as it takes: see [`THOROUGH`].
     ///
     /// # Errors
     /// When what it shows is not so, or the machine fails. Tests that fail are in the outcome.
-    pub(crate) fn run(&self, series: &str, arguments: &[String], verbose: bool) -> Result<Outcome> {
+    pub(crate) fn run(
+        &self,
+        series: &str,
+        arguments: &[String],
+        thorough: bool,
+        verbose: bool,
+    ) -> Result<Outcome> {
         let (qemu, kernel) = match have(series) {
             Ok(both) => both,
             Err(error) => return Ok(Outcome::skip(format!("{} on {series}: {error:#}", self.name))),
@@ -118,7 +125,7 @@ impl Stage {
             Program::Test(package, test, own) => {
                 let own: Vec<_> =
                     own.iter().map(ToString::to_string).chain(arguments.iter().cloned()).collect();
-                self.test(&qemu, &kernel, &target::build(package, test, verbose)?, &own, verbose)
+                self.test(&qemu, &kernel, &target::build(package, test, verbose)?, &own, thorough, verbose)
             }
         }
     }
@@ -129,6 +136,7 @@ impl Stage {
         kernel: &Kernel,
         built: &target::Built,
         arguments: &[String],
+        thorough: bool,
         verbose: bool,
     ) -> Result<Outcome> {
         let started = Instant::now();
@@ -139,13 +147,16 @@ impl Stage {
             modules: self.modules.iter().map(ToString::to_string).collect(),
             later: false,
             parameters: self.parameters.iter().map(|(m, p)| ((*m).to_owned(), (*p).to_owned())).collect(),
-            environment: environment(),
+            environment: environment(thorough),
             files: built.beside.iter().map(own).collect(),
             command,
             shell: false,
         };
-        let machine =
-            Machine { cpus: self.cpus.to_owned(), limit: Duration::from_mins(20), ..Machine::default() };
+        let machine = Machine {
+            cpus: self.cpus.to_owned(),
+            limit: Duration::from_mins(if thorough { 60 } else { 20 }),
+            ..Machine::default()
+        };
         progress::note(format_args!("        {} on {}", self.name, kernel.release));
         let mut listener = Listener::new(verbose);
         let verdict = machine::run(qemu, kernel, &machine, &guest, &mut |bytes| {
@@ -170,8 +181,13 @@ impl Stage {
 /// Variables by which a user tells tests how much to do; they reach the machine.
 const TOLD: [&str; 3] = ["VNET_SEED", "VNET_CASES", "VNET_CYCLES"];
 
-fn environment() -> Vec<(String, String)> {
-    let told = TOLD.iter().filter_map(|name| Some((*name, paths::var(name)?.into_string().ok()?)));
+/// What a thorough run does, unless the user tells otherwise: guests that come and go.
+const THOROUGH: [(&str, &str); 1] = [("VNET_CYCLES", "1000")];
+
+fn environment(thorough: bool) -> Vec<(String, String)> {
+    let usual = |name| THOROUGH.iter().find(|(it, _)| thorough && *it == name).map(|(_, n)| (*n).to_owned());
+    let said = |name| paths::var(name).and_then(|text| text.into_string().ok());
+    let told = TOLD.iter().filter_map(|name| Some((*name, said(name).or_else(|| usual(*name))?)));
     [("RUST_BACKTRACE", "1".to_owned())]
         .into_iter()
         .chain(told)
