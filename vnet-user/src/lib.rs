@@ -5,6 +5,7 @@
 
 pub mod filter;
 pub mod live;
+pub mod model;
 pub mod record;
 pub mod report;
 pub mod state;
