@@ -104,17 +104,17 @@ fn rings_with_and_without_calls_and_buffers() -> Result<()> {
     Ok(())
 }
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
 /// `VNET_SEED`, or another each time.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     number("VNET_SEED").unwrap_or_else(|| UNIX_EPOCH.elapsed().map_or(0, |now| now.as_secs() % 1_000_000))
 }
 
 /// A runner that draws the same for one seed.
-fn runner(seed: u64) -> TestRunner {
+pub(crate) fn runner(seed: u64) -> TestRunner {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     TestRunner::new_with_rng(ProptestConfig::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))

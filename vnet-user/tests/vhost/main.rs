@@ -11,6 +11,7 @@ mod held;
 mod idle;
 mod late;
 mod life;
+mod model;
 mod modules;
 mod others;
 mod polls;
