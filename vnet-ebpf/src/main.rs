@@ -84,7 +84,7 @@ fn vhost_close(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// A virtqueue of a vhost device is about to be served.
+/// A virtqueue of a vhost device is about to be served, or no longer.
 #[fentry(function = "vhost_vq_init_access")]
 fn backend(ctx: FEntryContext) -> i32 {
     probes::vhost::pair::given(&ctx, ctx.arg(0));

@@ -168,6 +168,9 @@ pub struct Pair {
     pub file: u64,
     /// Address of its `tun_struct`.
     pub tun: u64,
+    /// Address of the socket that is the backend of each virtqueue, receive first; 0: it has none, or was not seen to have
+    /// one since counting began. The two are the same while vhost serves the pair, and nobody else then reads or writes it.
+    pub backends: [u64; 2],
     /// Devices registered when that was so, as in the cache of slots.
     pub epoch: u64,
     /// Bytes of vnet header that the guest and the tap exchange.

@@ -97,6 +97,7 @@ pub(crate) fn begin<C: EbpfContext>(ctx: &C, dev: u64, transmit: bool) -> Option
         store!(pair.tgid, (who >> 32) as u32);
         let _ = WORKERS.insert(who as u32, number, 0);
     }
+    store!(pair.backends[usize::from(transmit)], socket);
     pair.header = probe!(virtqueue(dev, transmit), nvq_sock_hlen: u32)?;
     (pair.running, pair.batch, pair.run_packets, pair.run_bytes) = (running, 0, 0, 0);
     backend(ctx, pair, socket);
@@ -104,13 +105,19 @@ pub(crate) fn begin<C: EbpfContext>(ctx: &C, dev: u64, transmit: bool) -> Option
 }
 
 /// A run ends; none was under way where this is known already.
+///
+/// A receive run begins before it holds the virtqueue: its backend may have been taken away just then, and is seen to be
+/// gone here. A transmit run holds it from beginning to end.
 #[inline(always)]
-pub(crate) fn end(dev: u64) -> Option<&'static mut Pair> {
+pub(crate) fn end(dev: u64, transmit: bool) -> Option<&'static mut Pair> {
     let pair = current()?;
     if pair.dev != dev || pair.running == 0 {
         return None;
     }
     pair.running = 0;
+    if !transmit && probe!(virtqueue(dev, false), vq_private_data: u64) == Some(0) {
+        store!(pair.backends[0], 0);
+    }
     Some(pair)
 }
 
@@ -188,19 +195,17 @@ pub(crate) fn slot_elsewhere<C: EbpfContext>(ctx: &C, pair: &Pair, socket: u64) 
     if is_tun(socket) == Some(true) { find(ctx, tun, queue) } else { NO_SLOT }
 }
 
-/// A virtqueue is given a backend (`vhost_vq_init_access(virtqueue)`), or one of another kind of vhost device is.
+/// A virtqueue is given a backend, or none (`vhost_vq_init_access(virtqueue)`), or one of another kind of vhost device is.
 #[inline(always)]
 pub(crate) fn given<C: EbpfContext>(ctx: &C, queue: Kernel) {
     let Some(handler) = probe!(queue, vq_handle_kick: u64) else { return };
-    if signal::direction(handler).is_none() {
-        return;
-    }
+    let Some(transmit) = signal::direction(handler) else { return };
     let (Some(dev), Some(socket)) = (probe!(queue, vq_dev: u64), probe!(queue, vq_private_data: u64)) else {
         return;
     };
-    if socket != 0
-        && let Some((_, pair)) = of(dev)
-    {
+    let Some((_, pair)) = of(dev) else { return };
+    store!(pair.backends[usize::from(transmit)], socket);
+    if socket != 0 {
         backend(ctx, pair, socket);
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn begin<C: EbpfContext>(ctx: &C, dev: u64) -> bool {
 /// It ends.
 #[inline(always)]
 pub(crate) fn end<C: EbpfContext>(ctx: &C, dev: u64) -> bool {
-    let Some(pair) = pair::end(dev) else { return false };
+    let Some(pair) = pair::end(dev, false) else { return false };
     settle(pair);
     let slot = pair::slot(ctx, pair);
     ended(pair, slot, RX_RING, false);

@@ -45,7 +45,7 @@ pub(crate) fn begin<C: EbpfContext>(ctx: &C, dev: u64, mode: u32) -> bool {
 /// It ends.
 #[inline(always)]
 pub(crate) fn end<C: EbpfContext>(ctx: &C, dev: u64) -> bool {
-    let Some(pair) = pair::end(dev) else { return false };
+    let Some(pair) = pair::end(dev, true) else { return false };
     settle_or_drop(pair);
     let slot = pair::slot(ctx, pair);
     ended(pair, slot, TX_RING, true);

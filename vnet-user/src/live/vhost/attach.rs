@@ -56,8 +56,6 @@ const CORE: &str = "vmlinux";
 
 /// All programs. A new one is a row here and a function in the object.
 const PROGRAMS: [Program; 16] = [
-    program("vhost_close", When::Entry, &[&[("vhost", "vhost_dev_cleanup")]], 1, by::NONE).once(),
-    program("backend", When::Entry, &[&[("vhost", "vhost_vq_init_access")]], 1, by::KICK).once(),
     program("tx_copy", When::Entry, &[&[("vhost_net", "handle_tx_copy")]], 2, by::VHOST),
     program("tx_zerocopy", When::Entry, &[&[("vhost_net", "handle_tx_zerocopy")]], 2, by::VHOST),
     program(
@@ -91,6 +89,9 @@ const PROGRAMS: [Program; 16] = [
         by::ZEROCOPY,
     )
     .once(),
+    // First to be attached: what ends is noticed of all that is seen to begin.
+    program("vhost_close", When::Entry, &[&[("vhost", "vhost_dev_cleanup")]], 1, by::NONE).once(),
+    program("backend", When::Entry, &[&[("vhost", "vhost_vq_init_access")]], 1, by::KICK).once(),
 ];
 
 const USED: &[&[Target]] =
