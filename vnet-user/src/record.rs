@@ -52,7 +52,7 @@ pub struct Probe {
     pub via: String,
     /// How well.
     pub state: Known,
-    /// Why not exact: one sentence for an operator.
+    /// Why not exact, or what else there is to know of it: one sentence for an operator.
     pub reason: Option<String>,
     /// Runs of the program, only while run statistics are held.
     pub runs: Option<u64>,

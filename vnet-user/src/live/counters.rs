@@ -17,7 +17,7 @@ use vnet_ebpf::{
 
 use super::{
     maps::Maps,
-    vhost::{self, Before, VhostSlot},
+    vhost::{self, Before, Served, VhostSlot},
 };
 use crate::{
     record::{Flow, QueueCounts},
@@ -73,6 +73,7 @@ pub(crate) struct Counters {
     released: HashMap<QueueKey, Counted>,
     names: BTreeMap<u32, Arc<str>>,
     coverage: Coverage,
+    served: Served,
 }
 
 impl Counters {
@@ -93,6 +94,17 @@ impl Counters {
     /// Whose a slot is.
     pub(crate) fn queue(&self, index: u32) -> Option<QueueKey> {
         self.owners.get(index as usize).copied().flatten()
+    }
+
+    /// Looks which queues vhost serves; true when they are not those of before.
+    pub(crate) fn look_served(&mut self, maps: &Maps) -> bool {
+        let owners = &self.owners;
+        self.served.look(maps, |slot| owners.get(slot as usize).copied().flatten())
+    }
+
+    /// Which queues vhost serves, as last looked at.
+    pub(crate) fn served(&self) -> &Served {
+        &self.served
     }
 
     /// Slots that probes claimed since the last call, in the order in which their devices were made.
@@ -141,11 +153,15 @@ impl Counters {
             self.read_reasons(maps);
         }
         let unlisted = lost(maps)[lost::DROP_REASON] > 0;
+        let whole = |slot: &Slot| vhost::whole(&maps.vhost, slot.index);
+        let vhost: Vec<_> = self.slots.iter().map(whole).collect();
+        // A queue that is not served now was not when its rows were read: what vhost had sent is in them.
+        self.look_served(maps);
         let mut changed: BTreeMap<QueueKey, Counted> = BTreeMap::new();
-        for (slot, row) in self.slots.iter_mut().zip(rows) {
-            let vhost = vhost::whole(&maps.vhost, slot.index);
-            let served = vhost.is_some_and(|vhost| slot.vhost.take(vhost, &slot.told, &row));
-            if row != slot.told || served || slot.fresh {
+        for ((slot, row), vhost) in self.slots.iter_mut().zip(rows).zip(vhost) {
+            let served = self.served.has(slot.index);
+            let moved = vhost.is_some_and(|vhost| slot.vhost.take(vhost, &slot.told, &row, served));
+            if row != slot.told || moved || slot.fresh {
                 (slot.told, slot.fresh) = (row, !wanted(&slot.key));
                 if slot.fresh {
                     continue;
@@ -261,6 +277,16 @@ pub(crate) fn lost(maps: &Maps) -> [u64; lost::CELLS] {
         }
     }
     all
+}
+
+/// Forgets which packets were handed over last, while no program takes note of them: what lies at their addresses later is
+/// not refused in their place.
+pub(crate) fn forget_last(maps: &Maps) {
+    for index in 0..maps.banks.len() {
+        if maps.banks.word(index, XMIT_SKB) != 0 {
+            maps.banks.write_word(index, XMIT_SKB, 0);
+        }
+    }
 }
 
 /// A slot's row, summed over the banks.

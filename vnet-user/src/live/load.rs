@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 use anyhow::{Context, Result, bail};
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{BtfTracePoint, ProgramError},
+    programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLink},
 };
 use vnet_ebpf::{
     counter::lost,
@@ -38,6 +38,8 @@ struct Program {
     by: u32,
     /// What is measured through it.
     signals: &'static [&'static str],
+    /// Every packet of the host pays for it.
+    host_wide: bool,
 }
 
 /// All programs. A new one is a row here and a function in the object.
@@ -48,6 +50,7 @@ const PROGRAMS: &[Program] = &[
         args: 2,
         by: by::DROP,
         signals: &["tap.rx.drops", "tap.tx.drops", "tap.tx.stack_drops"],
+        host_wide: false,
     },
     Program {
         name: "recv",
@@ -55,6 +58,7 @@ const PROGRAMS: &[Program] = &[
         args: 1,
         by: by::RECV,
         signals: &["tap.tx"],
+        host_wide: true,
     },
     Program {
         name: "recv_napi",
@@ -62,6 +66,7 @@ const PROGRAMS: &[Program] = &[
         args: 1,
         by: by::RECV,
         signals: &["tap.tx.napi", "virtio_net.rx"],
+        host_wide: true,
     },
     Program {
         name: "recv_frags",
@@ -69,6 +74,7 @@ const PROGRAMS: &[Program] = &[
         args: 1,
         by: by::RECV,
         signals: &["tap.tx.napi_frags"],
+        host_wide: true,
     },
     Program {
         name: "xmit",
@@ -76,6 +82,7 @@ const PROGRAMS: &[Program] = &[
         args: 2,
         by: by::XMIT,
         signals: &["tap.rx", "virtio_net.tx"],
+        host_wide: true,
     },
 ];
 
@@ -95,8 +102,10 @@ pub(crate) struct Loaded {
     files: Vec<(String, OwnedFd)>,
     /// What the programs were made for.
     kernel: Kernel,
-    /// Why a program is not attached; in the order of [`PROGRAMS`].
+    /// Why a program cannot be attached; in the order of [`PROGRAMS`].
     refused: Vec<Option<String>>,
+    /// Those that every packet pays for, while they are attached.
+    host_wide: Option<HostWide>,
     /// How registrations are noticed.
     registrations: Probe,
     /// Why the tap driver's code is not known.
@@ -148,9 +157,15 @@ impl Loaded {
         drop(btf);
         let symbols = Symbols::read(without, vhost::wanted);
         maps.locate(symbols.code.as_ref().ok(), vhost::handlers(&symbols))?;
-        let mut refused = Vec::new();
+        let (mut refused, mut host_wide) = (Vec::new(), Vec::new());
         for (program, load) in PROGRAMS.iter().zip(loads) {
-            let attached = load.and_then(|()| attach(&mut ebpf, program));
+            let attached = load.and_then(|()| {
+                if program.host_wide {
+                    host_wide.push(attach(&mut ebpf, program)?);
+                    return Ok(());
+                }
+                tracepoint(&mut ebpf, program)?.attach().context(UNATTACHED).map(drop)
+            });
             refused.push(attached.err().map(|error| format!("{error:#}")));
         }
         if refused.iter().all(Option::is_some) {
@@ -169,6 +184,7 @@ impl Loaded {
             files,
             kernel: kernel.clone(),
             refused,
+            host_wide: Some(HostWide::new(host_wide)),
             registrations,
             unlocated: symbols.code.as_ref().err().map(ToString::to_string),
             drop: None,
@@ -185,7 +201,11 @@ impl Loaded {
         let mut probes = Vec::new();
         for (program, refused) in PROGRAMS.iter().zip(&self.refused) {
             let via = format!("tp_btf:{}", program.tracepoint);
-            let probe = |signal: &&str| Probe::exact_unless(signal, &via, refused.clone());
+            let remark = self.remark().filter(|_| program.host_wide);
+            let probe = |signal: &&str| match refused {
+                Some(_) => Probe::exact_unless(signal, &via, refused.clone()),
+                None => Probe::new(signal, &via, Known::Exact, remark.clone()),
+            };
             probes.extend(program.signals.iter().map(probe));
         }
         refine(&mut probes, &self.kernel, self.unlocated.as_deref());
@@ -258,9 +278,13 @@ fn summary(error: &ProgramError) -> String {
     verdict(io_error, &verifier_log.to_string())
 }
 
-fn attach(ebpf: &mut Ebpf, program: &Program) -> Result<()> {
-    tracepoint(ebpf, program)?.attach().context("the program cannot be attached")?;
-    Ok(())
+const UNATTACHED: &str = "the program cannot be attached";
+
+/// Attaches a program until the link is dropped.
+fn attach(ebpf: &mut Ebpf, program: &Program) -> Result<BtfTracePointLink> {
+    let program = tracepoint(ebpf, program)?;
+    let link = program.attach().context(UNATTACHED)?;
+    Ok(program.take_link(link)?)
 }
 
 fn tracepoint<'a>(ebpf: &'a mut Ebpf, program: &Program) -> Result<&'a mut BtfTracePoint> {
@@ -303,7 +327,10 @@ fn degrade(probes: &mut [Probe], signal: &str, state: Known, reason: &str) {
     }
 }
 
+mod host_wide;
 mod late;
+
+use self::host_wide::HostWide;
 
 #[cfg(test)]
 pub(super) mod shapes;

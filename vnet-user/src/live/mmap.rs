@@ -91,6 +91,17 @@ impl<T: Plain> Shared<T> {
         value
     }
 
+    /// Replaces a word of the element. Only for words that no probe writes any more.
+    ///
+    /// # Panics
+    /// When `index` or `word` is out of range.
+    pub(crate) fn write_word(&self, index: usize, word: usize, value: u64) {
+        let words = size_of::<T>() / size_of::<u64>();
+        assert!(index < self.len && word < words, "word {word} of element {index} of {}", self.len);
+        // SAFETY: in range; elements are whole words and aligned to them.
+        unsafe { self.base.cast::<u64>().add(index * words + word).write_volatile(value) }
+    }
+
     /// Replaces the element. Only for elements that no probe writes any more.
     ///
     /// # Panics

@@ -2,10 +2,12 @@
 //!
 //! Everything that touches the kernel is below this module; it yields records and knows nothing of what becomes of them.
 
+mod attached;
 mod bpf;
 pub mod btf;
 mod cache;
 mod counters;
+mod demand;
 mod files;
 pub mod inventory;
 mod ioctl;
@@ -35,8 +37,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 use vnet_ebpf::{counter::lost, device::kind};
 
+pub use self::{
+    attached::Attached,
+    maps::{map_bytes, slots_for},
+    object::object,
+};
 use self::{
     counters::Counters,
+    demand::Demand,
     files::Files,
     inventory::Inventory,
     kernel::Kernel,
@@ -45,10 +53,6 @@ use self::{
     modules::Modules,
     signals::{coverage, napi, probes},
     vhost::{Residuals, Workers},
-};
-pub use self::{
-    maps::{map_bytes, slots_for},
-    object::object,
 };
 use crate::{
     filter::Filter,
@@ -59,7 +63,7 @@ use crate::{
 /// A packet that was handed to a device this long ago and is not refused was accepted.
 const SETTLED: Duration = Duration::from_millis(20);
 
-/// Changes that come in a burst are told together.
+/// Changes that come in a burst are told together. No shorter than [`SETTLED`]: a reading may lie on either side.
 const BURST: Duration = Duration::from_millis(20);
 
 /// How often queue counts are read again; tun tells nobody when a queue comes or goes.
@@ -70,6 +74,14 @@ const REFRESH_LONGEST: Duration = Duration::from_secs(5);
 
 /// Times as long as it took is waited before they are read again, so that it is cheap on a host with many devices too.
 const REFRESH_REST: u32 = 1000;
+
+/// Why something is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Tick,
+    Devices,
+    Watch,
+}
 
 /// What to observe and how.
 #[derive(Clone, Debug)]
@@ -93,6 +105,8 @@ pub struct Live {
     workers: Workers,
     files: Files,
     residuals: Residuals,
+    /// For the programs that every packet of the host pays for.
+    demand: Demand,
     /// Devices that were there when counting began.
     old: HashSet<DeviceKey>,
     modules: Modules,
@@ -126,7 +140,7 @@ impl Live {
         let mut kernel = Kernel::read(&options.without)?;
         let mut inventory = Inventory::start()?;
         let devices = inventory.topology().devices;
-        let loaded = Loaded::new(
+        let mut loaded = Loaded::new(
             &mut kernel,
             slots_for(devices.iter().map(queues).sum(), possible_cpus()?),
             &options.without,
@@ -134,6 +148,9 @@ impl Live {
         let began = Instant::now();
         let mut counters = Counters::new(coverage(&loaded.probes), &kernel.reasons);
         bind(&mut counters, &mut inventory, &loaded, false)?;
+        if let Some(whom) = demand::whom(&devices, |_| 0) {
+            loaded.host_wide_for(&whom);
+        }
         let probes = probes(&loaded);
         let napi = napi(&probes);
         let mut workers = Workers::default();
@@ -157,6 +174,7 @@ impl Live {
             workers,
             files: Files::default(),
             residuals: Residuals::default(),
+            demand: Demand::default(),
             old: devices.iter().map(|device| device.key).collect(),
             modules,
             source,
@@ -191,18 +209,27 @@ impl Live {
             return Ok(records);
         }
         loop {
-            let sampling = tokio::select! {
-                _ = self.tick.tick() => true,
-                () = self.inventory.changed() => false,
+            let spared = !self.loaded.is_host_wide();
+            let why = tokio::select! {
+                _ = self.tick.tick() => Why::Tick,
+                () = self.inventory.changed() => Why::Devices,
+                () = tokio::time::sleep(demand::WATCH), if spared => Why::Watch,
             };
             let mut records = Vec::new();
-            if sampling {
+            if why == Why::Tick {
                 self.observe(&mut records)?;
                 self.follow_modules(&mut records);
-            } else {
-                tokio::time::sleep(BURST).await;
+            } else if why == Why::Devices || self.counters.look_served(&self.loaded.maps) {
                 self.inventory.drain()?;
-                self.tell_topology(&mut records);
+                let attached = self.follow_demand();
+                tokio::time::sleep(BURST).await;
+                if attached {
+                    // What is counted from now on is told from what was before.
+                    self.observe(&mut records)?;
+                } else {
+                    self.inventory.drain()?;
+                    self.tell_topology(&mut records);
+                }
             }
             if !records.is_empty() {
                 return Ok(records);
@@ -237,11 +264,11 @@ impl Live {
             return;
         }
         self.loaded.follow(&self.options.without);
-        self.source.probes = probes(&self.loaded);
+        self.tell_signals();
         self.napi = napi(&self.source.probes);
         self.counters.cover(coverage(&self.source.probes));
         self.workers.cover(&self.source.probes);
-        records.push(Record::Source(self.source.clone()));
+        self.tell_source(records);
         mmap::trim();
     }
 
@@ -265,10 +292,6 @@ impl Live {
         self.counters.release(&mut self.loaded.maps, |key| present.contains(&key.device));
         let queues: Vec<_> =
             queues.into_iter().filter(|(key, _)| self.options.filter.admits_key(key.device)).collect();
-        if self.stats.is_some() {
-            self.loaded.time(&mut self.source.probes);
-            records.push(Record::Source(self.source.clone()));
-        }
         let counters = &self.counters;
         let wanted = |key: &QueueKey| self.options.filter.admits_key(key.device);
         let maps = &mut self.loaded.maps;
@@ -279,11 +302,21 @@ impl Live {
         if refreshed {
             let (inventory, old) = (&self.inventory, &self.old);
             residuals = self.residuals.tell(|key| inventory.stats(key), |key| !old.contains(&key));
+            residuals.retain(|(key, _)| self.options.filter.admits_key(*key));
+            if self.note_missed() {
+                self.tell_topology(records);
+            }
         }
         if !workers.is_empty() {
             self.inventory.want_stats();
         }
         records.push(Record::Sample(Sample { at, queues, workers, ended, residuals }));
+        self.follow_demand();
+        if self.stats.is_some() {
+            self.loaded.time(&mut self.source.probes);
+            self.demand.news = true;
+        }
+        self.tell_source(records);
         let cells = counters::lost(&self.loaded.maps);
         let kernel: u64 = cells.iter().sum::<u64>() - cells[lost::MADE_GOOD];
         let events = kernel + self.loaded.skipped() + self.inventory.lost_events();
@@ -295,6 +328,13 @@ impl Live {
         #[cfg(feature = "probe-log")]
         self.loaded.log.tell();
         Ok(())
+    }
+
+    /// The source, if its signals are others than those last told.
+    fn tell_source(&mut self, records: &mut Vec<Record>) {
+        if std::mem::take(&mut self.demand.news) {
+            records.push(Record::Source(self.source.clone()));
+        }
     }
 
     fn tell_topology(&mut self, records: &mut Vec<Record>) {
@@ -310,6 +350,9 @@ impl Live {
             for device in taps.filter(|device| self.inventory.napi(device.key) == Some(true)) {
                 device.uncovered.extend_from_slice(&self.napi);
             }
+        }
+        for device in &mut topology.devices {
+            device.uncovered.extend(self.missing(device));
         }
         if self.told.as_ref() != Some(&topology) {
             records.push(Record::Topology(self.options.filter.apply(&topology)));
@@ -345,20 +388,4 @@ fn queues(device: &Device) -> u32 {
 
 fn line(path: &str) -> String {
     fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
-}
-
-/// The probes alone, counting for nobody: for measuring what they cost.
-pub struct Attached {
-    _loaded: Loaded,
-}
-
-impl Attached {
-    /// Attaches them.
-    ///
-    /// # Errors
-    /// As [`Live::start`].
-    pub fn new() -> Result<Self> {
-        let mut kernel = Kernel::read(&[])?;
-        Ok(Self { _loaded: Loaded::new(&mut kernel, slots_for(0, possible_cpus()?), &[])? })
-    }
 }

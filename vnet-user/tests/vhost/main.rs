@@ -4,6 +4,7 @@
 //! Runs wherever `/dev/vhost-net` is, in the lab's machines above all; elsewhere each test says `skipped:` and why.
 
 mod copies;
+mod demand;
 mod exact;
 mod expect;
 mod golden;

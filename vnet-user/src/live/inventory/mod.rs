@@ -253,6 +253,13 @@ impl Inventory {
         &self.problems
     }
 
+    /// Why there may be devices that are not listed.
+    pub(crate) fn hides_devices(&self) -> Option<&str> {
+        let hides = self.listener.own_only.is_some() || !self.spaces.refused.is_empty() || self.hidden.0 > 0;
+        // They are described before what is less.
+        self.problems.first().filter(|_| hides).map(String::as_str)
+    }
+
     /// How often the kernel had no room for events. All devices were listed anew each time; those that came and went
     /// meanwhile are missing.
     pub fn lost_events(&self) -> u64 {

@@ -3,6 +3,7 @@
 mod attach;
 mod read;
 mod residuals;
+mod served;
 mod slot;
 mod workers;
 
@@ -10,6 +11,7 @@ pub(crate) use self::{
     attach::{Vhost, functions, handlers, preemptible, wanted, why_absent},
     read::{EMPTY, Known, whole},
     residuals::Residuals,
+    served::Served,
     slot::{Before, VhostSlot},
     workers::Workers,
 };

@@ -1,7 +1,7 @@
 //! Differences between counts of the same packets taken in different places: 0 unless something was missed, or is on its
 //! way between the two.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     live::inventory::LinkStats,
@@ -29,26 +29,71 @@ pub(crate) struct Residuals {
     /// Per device, what its own counters say more than was counted since it was first looked at: packets from the guest, to
     /// the guest.
     base: HashMap<DeviceKey, [i64; 2]>,
+    /// Taps of which more than vhost's part is compared: nothing may be attached that counts the rest.
+    watched: BTreeSet<DeviceKey>,
+    /// What was found of those when last looked at.
+    looks: BTreeMap<DeviceKey, Look>,
+}
+
+/// Counters of a tap beside what was counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Look {
+    own: LinkStats,
+    /// Packets that only the tap has counted: from the guest, to the guest.
+    more: [u64; 2],
+    /// Those of them that are not on their way: they are missing.
+    missed: [u64; 2],
+}
+
+impl Look {
+    /// The next one. While packets pass, some may be on their way between the two counts.
+    fn then(self, own: LinkStats, differences: [i64; 2]) -> Self {
+        const ON_THEIR_WAY: u64 = 256;
+        let more = differences.map(|difference| (-difference).max(0).unsigned_abs());
+        let moving = [own.rx_packets != self.own.rx_packets, own.tx_packets != self.own.tx_packets];
+        let missed = [0, 1].map(|at| {
+            let sure = self.more[at].min(more[at]);
+            let missed = sure.saturating_sub(if moving[at] { ON_THEIR_WAY } else { 0 });
+            missed.max(self.missed[at])
+        });
+        Self { own, more, missed }
+    }
 }
 
 impl Residuals {
     /// Takes newer counts.
     pub(crate) fn take(&mut self, queues: &[(QueueKey, QueueCounts)]) {
         for (key, counts) in queues {
-            let Some(vhost) = &counts.vhost else { continue };
+            let vhost = counts.vhost.as_ref();
+            if vhost.is_none() && !self.watched.contains(&key.device) {
+                continue;
+            }
             let sent = counts.tx.as_ref().map_or(0, crate::record::Flow::packets);
             let dropped = counts.tx.as_ref().map_or(0, crate::record::Flow::dropped);
+            // What the stack sees of a guest is without what the tap drops.
+            let dropped = if vhost.is_some() { dropped } else { 0 };
             let totals = Totals {
                 tx: sent.saturating_sub(dropped),
                 rx: counts.rx.as_ref().map_or(0, crate::record::Flow::packets),
                 sent,
-                used: vhost.copies.and(vhost.tx.used),
+                used: vhost.and_then(|vhost| vhost.copies.and(vhost.tx.used)),
             };
             self.queues.insert(*key, totals);
         }
     }
 
-    /// The differences now, per device that vhost serves. `stats` are a tap's own counters; `new` says that it was made since
+    /// From now on, the differences of a tap are told whether vhost serves it or not.
+    pub(crate) fn watch(&mut self, device: DeviceKey) -> bool {
+        self.watched.insert(device)
+    }
+
+    /// Packets that only the tap itself has counted, while nothing was attached that counts them by queue: from its guest, to
+    /// its guest.
+    pub(crate) fn missed(&self, device: DeviceKey) -> [u64; 2] {
+        self.looks.get(&device).map_or([0; 2], |look| look.missed)
+    }
+
+    /// The differences now, per device that vhost serves or that is watched. `stats` are a tap's own counters; `new` says that it was made since
     /// counting began, so that they began at 0.
     pub(crate) fn tell(
         &mut self,
@@ -63,6 +108,9 @@ impl Residuals {
             device.sent += queue.sent;
             device.used = device.used.zip(queue.used).map(|(a, b)| a + b);
         }
+        for key in &self.watched {
+            devices.entry(*key).or_default();
+        }
         let mut told = Vec::new();
         for (key, counted) in devices {
             let mut differences = BTreeMap::new();
@@ -71,6 +119,10 @@ impl Residuals {
                 let base = *self.base.entry(key).or_insert(if new(key) { [0, 0] } else { now });
                 differences.insert("tx".to_owned(), base[0] - now[0]);
                 differences.insert("rx".to_owned(), base[1] - now[1]);
+                if self.watched.contains(&key) {
+                    let look = self.looks.entry(key).or_default();
+                    *look = look.then(own, [base[0] - now[0], base[1] - now[1]]);
+                }
             }
             if let Some(used) = counted.used {
                 differences.insert("tx_used".to_owned(), difference(counted.sent, used));
@@ -120,6 +172,21 @@ mod tests {
         assert_eq!(told(&mut residuals, 8, 5, true), [2, 0, 0], "two that the tap did not take");
         residuals.take(&counts(10, 4, 9));
         assert_eq!(told(&mut residuals, 10, 5, true), [0, -1, 1]);
+    }
+
+    #[test]
+    fn what_only_the_tap_has_counted_is_missing_once_nothing_is_on_its_way() {
+        let mut residuals = Residuals::default();
+        let mut missed = |rx_packets, tx_packets| {
+            residuals.watch(DEVICE);
+            residuals.tell(|_| Some(LinkStats { rx_packets, tx_packets }), |_| true);
+            residuals.missed(DEVICE)
+        };
+        assert_eq!(missed(3, 0), [0, 0], "they may be on their way");
+        assert_eq!(missed(3, 300), [3, 0]);
+        assert_eq!(missed(3, 1000), [3, 300 - 256]);
+        assert_eq!(missed(3, 1000), [3, 1000]);
+        assert_eq!(missed(4, 1001), [3, 1000], "what is missing stays so");
     }
 
     #[test]
