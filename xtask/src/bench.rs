@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::{command, ebpf, paths, progress};
+use crate::{command, ebpf, lab, paths, progress};
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -12,6 +12,9 @@ pub(crate) struct Args {
     /// The measurement; all of them when left out
     #[arg(value_enum)]
     what: Option<What>,
+    /// Kernel series for `vhost`: 6.1 unless said; may be given more than once
+    #[arg(long, value_name = "SERIES")]
+    kernel: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -20,6 +23,8 @@ enum What {
     Probes,
     /// Start, report, memory and live screen on a host with 500 taps of 8 queues
     Scale,
+    /// Instructions that vnet adds to a packet through vhost, in emulated machines; runs of each program per packet
+    Vhost,
 }
 
 impl What {
@@ -28,18 +33,28 @@ impl What {
         match self {
             Self::Probes => "probes",
             Self::Scale => "scale",
+            Self::Vhost => "vhost",
         }
     }
 }
 
 /// Builds the probes and everything else, then measures: nothing is compiled meanwhile.
 pub(crate) fn run(args: &Args, verbose: bool) -> Result<()> {
+    let mut wanted = args.what.map_or(vec![What::Probes, What::Scale, What::Vhost], |what| vec![what]);
+    let emulated: Vec<_> = wanted.extract_if(.., |what| *what == What::Vhost).collect();
+    if !wanted.is_empty() {
+        here(&wanted, verbose)?;
+    }
+    emulated.iter().try_for_each(|what| lab::measure::run(what.target(), &args.kernel, verbose))
+}
+
+/// Those that are measured on this machine.
+fn here(wanted: &[What], verbose: bool) -> Result<()> {
     let object = ebpf::object(&ebpf::Args::default(), verbose)?;
-    let wanted = args.what.map_or(vec![What::Probes, What::Scale], |what| vec![what]);
     let cargo = || {
         let mut cargo = Command::new(paths::cargo());
         cargo.current_dir(paths::root()).args(["bench", "--locked", "--package", "vnet-user"]);
-        for what in &wanted {
+        for what in wanted {
             cargo.args(["--bench", what.target()]);
         }
         cargo.env("VNET_BPF_OBJECT", &object);

@@ -5,6 +5,7 @@ mod guest;
 mod initramfs;
 mod kernel;
 mod machine;
+pub(crate) mod measure;
 mod nic;
 mod packages;
 mod qemu;

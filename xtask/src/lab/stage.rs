@@ -11,7 +11,7 @@ use super::{
     nic,
     qemu::{self, Qemu},
     run::tell,
-    target,
+    target::{self, Kind},
 };
 use crate::{
     libtest::{Listener, Outcome},
@@ -49,7 +49,7 @@ const VHOST_MODULES: &[&str] =
     &["tun", "vhost_net", "vhost_vsock", "bridge", "veth", "sch_plug", "sch_ingress", "cls_bpf"];
 
 /// The module parameter that has packets sent without a copy.
-const ZEROCOPY: &[(&str, &str)] = &[("vhost_net", "experimental_zcopytx=1")];
+pub(super) const ZEROCOPY: &[(&str, &str)] = &[("vhost_net", "experimental_zcopytx=1")];
 
 /// The driver alone.
 const DRIVER: Stage = Stage {
@@ -125,7 +125,8 @@ impl Stage {
             Program::Test(package, test, own) => {
                 let own: Vec<_> =
                     own.iter().map(ToString::to_string).chain(arguments.iter().cloned()).collect();
-                self.test(&qemu, &kernel, &target::build(package, test, verbose)?, &own, thorough, verbose)
+                let built = target::build(package, Kind::Test, test, verbose)?;
+                self.test(&qemu, &kernel, &built, &own, thorough, verbose)
             }
         }
     }

@@ -19,37 +19,57 @@ pub(crate) struct Built {
     pub(crate) beside: Vec<PathBuf>,
 }
 
-/// Builds integration test `test` of `package`; what belongs to vnet itself with the probes inside.
+/// What a target is to cargo.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Test,
+    Bench,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Bench => "bench",
+        }
+    }
+}
+
+/// Builds an integration test or a bench of `package`; what belongs to vnet itself with the probes inside.
 ///
 /// # Errors
-/// When the probes or the test do not build.
-pub(crate) fn build(package: &str, test: &str, verbose: bool) -> Result<Built> {
+/// When the probes or the target do not build.
+pub(crate) fn build(package: &str, kind: Kind, name: &str, verbose: bool) -> Result<Built> {
     let mut cargo = Command::new(paths::cargo());
     cargo.current_dir(paths::root());
     if package == PROGRAM {
         cargo.env("VNET_BPF_OBJECT", ebpf::object(&ebpf::Args::default(), verbose)?);
     }
-    cargo.args(["test", "--locked", "--no-run", "--package", package, "--test", test]);
+    cargo.args(["test", "--locked", "--no-run", "--package", package]);
+    cargo.args([format!("--{}", kind.name()).as_str(), name]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
-    let said = progress::step(format!("build test {test}"), || command::text(&mut cargo))?;
-    artifacts(&said, test)
+    let said = progress::step(format!("build {} {name}", kind.name()), || command::text(&mut cargo))?;
+    artifacts(&said, kind, name)
 }
 
 /// The programs that cargo's messages tell of.
-fn artifacts(said: &str, test: &str) -> Result<Built> {
+fn artifacts(said: &str, wanted: Kind, name: &str) -> Result<Built> {
     let (mut program, mut beside) = (None, Vec::new());
     for line in said.lines().filter(|line| line.starts_with('{')) {
         let message: Value = serde_json::from_str(line).context("cannot read what cargo says")?;
         let Some(path) = message["executable"].as_str() else { continue };
         let is =
             |kind: &str| message["target"]["kind"].as_array().is_some_and(|k| k.iter().any(|k| k == kind));
-        if is("test") && message["target"]["name"] == test {
+        if is(wanted.name()) && message["target"]["name"] == name {
             program = Some(PathBuf::from(path));
         } else if is("bin") {
             beside.push(PathBuf::from(path));
         }
     }
-    Ok(Built { program: program.with_context(|| format!("cargo built no test {test}"))?, beside })
+    Ok(Built {
+        program: program.with_context(|| format!("cargo built no {} {name}", wanted.name()))?,
+        beside,
+    })
 }
 
 #[cfg(test)]
@@ -64,9 +84,9 @@ mod tests {
 {"reason":"compiler-artifact","target":{"kind":["test"],"name":"vhost"},"executable":"/t/debug/deps/vhost-1"}
 {"reason":"build-finished","success":true}
 "#;
-        let built = artifacts(said, "vhost").unwrap();
+        let built = artifacts(said, Kind::Test, "vhost").unwrap();
         assert_eq!(built.program, PathBuf::from("/t/debug/deps/vhost-1"));
         assert_eq!(built.beside, [PathBuf::from("/t/debug/vnet")]);
-        assert!(artifacts(said, "live").unwrap_err().to_string().contains("no test live"));
+        assert!(artifacts(said, Kind::Test, "live").unwrap_err().to_string().contains("no test live"));
     }
 }
