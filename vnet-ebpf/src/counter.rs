@@ -127,6 +127,8 @@ pub mod lost {
     pub const IN_FLIGHT: usize = 4;
     /// Not lost: a run that the kernel left out, and a second program made good.
     pub const MADE_GOOD: usize = 5;
+    /// Something that a worker did before any packet had told which tap queue it serves.
+    pub const UNPLACED: usize = 6;
     /// Number of cells.
     pub const CELLS: usize = 8;
 }

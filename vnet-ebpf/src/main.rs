@@ -16,6 +16,7 @@
 )]
 
 mod probes;
+mod twins;
 
 use core::ffi::c_void;
 
@@ -31,7 +32,9 @@ use aya_ebpf::{
 /// A device without NAPI (a tap) hands a packet to the stack.
 #[btf_tracepoint(function = "netif_receive_skb_entry")]
 fn recv(ctx: BtfTracePointContext) -> i32 {
-    probes::recv::packet(&ctx, ctx.arg(0));
+    if let Some(packet) = probes::recv::packet(&ctx, ctx.arg(0)) {
+        probes::vhost::learned::accepted(&packet);
+    }
     0
 }
 

@@ -256,6 +256,10 @@ table! {
     vtsk_task = Offset("vhost_task", "task"), by: by::NONE;
     /// 1: the program is the second one on its function, for runs that the first one was not allowed.
     again = Setting, by: by::NONE;
+    /// 1: which tap queue a vhost worker serves is learned from the packets that it hands over.
+    learning = Setting, by: by::NONE;
+    /// 1: `vhost_add_used_and_signal_n` has an argument more before the number of entries (6.18 and later).
+    used_has_nheads = Setting, by: by::NONE;
     /// Rows per bank.
     slots = Setting, by: by::EVERY;
     /// Entries of the cache less one.

@@ -199,6 +199,11 @@ pub struct Pair {
     pub polls_since: u64,
     /// Nanoseconds that it has polled.
     pub polled: u64,
+    /// Where structures are not described: bytes of the batch that is being made, vnet headers included; `batch` is then
+    /// its packets, and `file` the backend's socket.
+    pub batch_bytes: u64,
+    /// Likewise: the stack of the worker where it began to update the used ring.
+    pub stack: u64,
     /// The packet sent last, while it is not settled.
     pub sent: Sent,
     /// The packet received last, while it is not settled.

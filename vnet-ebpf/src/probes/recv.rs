@@ -14,18 +14,25 @@ pub(crate) fn recorded_queue(skb: Kernel) -> u32 {
     u32::from(direct!(skb, skb_queue_mapping: u16))
 }
 
+/// A packet that a watched device's guest sent, or that came to this machine's virtio NIC.
+pub(crate) struct Received {
+    pub(crate) slot: u32,
+    /// Frame bytes.
+    pub(crate) len: u32,
+    pub(crate) extra_segments: u32,
+}
+
 /// Counts it.
 #[inline(always)]
-pub(crate) fn packet(ctx: &BtfTracePointContext, skb: Kernel) {
+pub(crate) fn packet(ctx: &BtfTracePointContext, skb: Kernel) -> Option<Received> {
     let dev: Kernel = direct!(skb, skb_dev: Kernel);
     let slot = slots::find(ctx, dev, recorded_queue(skb));
     // A packet that another device received before was redirected here, not sent by this guest.
     if slot == NO_SLOT || direct!(skb, skb_iif: u32) != 0 {
-        return;
+        return None;
     }
     let len = direct!(skb, skb_len: u32) + ETHERNET_HEADER;
-    let extra = extra_segments(skb, len);
-    if let Some(row) = row(slot) {
-        count(row, RECV, hist::class(len), len, extra);
-    }
+    let extra_segments = extra_segments(skb, len);
+    count(row(slot)?, RECV, hist::class(len), len, extra_segments);
+    Some(Received { slot, len, extra_segments })
 }

@@ -1,6 +1,7 @@
 //! What the worker of a vhost device does, in the order in which it does it. A worker serves one queue pair, alone: what is
 //! seen on its thread between two of its steps belongs to that pair.
 
+pub(crate) mod learned;
 pub(crate) mod pair;
 pub(crate) mod poll;
 pub(crate) mod rx;

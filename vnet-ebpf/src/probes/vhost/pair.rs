@@ -18,8 +18,8 @@ use crate::probes::{Kernel, MMAPABLE, lose, offset, probe, slots, store};
 const NOEXIST: u64 = 1;
 
 /// Kinds of run, as in [`Pair::running`].
-const TRANSMIT: u32 = 1;
-const RECEIVE: u32 = 2;
+pub(super) const TRANSMIT: u32 = 1;
+pub(super) const RECEIVE: u32 = 2;
 
 /// All pairs; user space sets the size.
 #[map]
@@ -90,6 +90,17 @@ pub(crate) fn begin<C: EbpfContext>(ctx: &C, dev: u64, transmit: bool) -> Option
     if socket == 0 {
         return None;
     }
+    let pair = served(dev)?;
+    store!(pair.backends[usize::from(transmit)], socket);
+    pair.header = probe!(virtqueue(dev, transmit), nvq_sock_hlen: u32)?;
+    (pair.running, pair.batch, pair.run_packets, pair.run_bytes) = (running, 0, 0, 0);
+    backend(ctx, pair, socket);
+    Some(pair)
+}
+
+/// The pair of a device whose worker the current thread is.
+#[inline(always)]
+pub(super) fn served(dev: u64) -> Option<&'static mut Pair> {
     let (number, pair) = of(dev)?;
     let who = bpf_get_current_pid_tgid();
     if pair.tid != who as u32 {
@@ -97,10 +108,6 @@ pub(crate) fn begin<C: EbpfContext>(ctx: &C, dev: u64, transmit: bool) -> Option
         store!(pair.tgid, (who >> 32) as u32);
         let _ = WORKERS.insert(who as u32, number, 0);
     }
-    store!(pair.backends[usize::from(transmit)], socket);
-    pair.header = probe!(virtqueue(dev, transmit), nvq_sock_hlen: u32)?;
-    (pair.running, pair.batch, pair.run_packets, pair.run_bytes) = (running, 0, 0, 0);
-    backend(ctx, pair, socket);
     Some(pair)
 }
 
