@@ -1,19 +1,23 @@
 //! Loads programs that aya cannot: ones that attach to functions of modules (`attach_btf_obj_fd`).
 //!
 //! aya keeps maps and all other programs. Here the same object is read once more for its code, which is pointed at aya's
-//! maps; a program is then one `BPF_PROG_LOAD` and one link.
+//! maps; a program is then one `BPF_PROG_LOAD` and one link. Kprobes come the same way, since the maps are no longer aya's.
 #![expect(unsafe_code, reason = "the bpf system call, which no crate offers for module programs")]
 
 use std::{
     collections::HashSet,
-    io, mem,
+    ffi::CString,
+    fs, io, mem,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
 use anyhow::{Context, Result, bail};
 use aya_obj::{
     Object,
-    generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_type},
+    generated::{
+        PERF_EVENT_IOC_ENABLE, PERF_EVENT_IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC, bpf_attach_type, bpf_attr,
+        bpf_cmd, bpf_prog_type, perf_event_attr,
+    },
 };
 
 /// When a program runs.
@@ -27,6 +31,24 @@ pub(crate) enum When {
     Tracepoint,
     /// For each of what an iterator walks through.
     Each,
+    /// As the function begins, which nothing describes: its arguments are registers.
+    Kprobe,
+    /// As it returns, likewise.
+    Kretprobe,
+}
+
+impl When {
+    /// How the kernel calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Entry => "fentry",
+            Self::Exit => "fexit",
+            Self::Tracepoint => "tp_btf",
+            Self::Each => "iter",
+            Self::Kprobe => "kprobe",
+            Self::Kretprobe => "kretprobe",
+        }
+    }
 }
 
 /// One bpf system call; those used here return a descriptor or 0.
@@ -124,7 +146,8 @@ impl Code {
         Ok(Self { object, btf })
     }
 
-    /// Loads a program for a function: the module's type information, if it is a module's, and the function's id there.
+    /// Loads a program for a function: the module's type information, if it is a module's, and the function's id there, 0
+    /// for a kprobe.
     ///
     /// # Errors
     /// When the kernel refuses it; the message has the verifier's verdict.
@@ -147,13 +170,18 @@ impl Code {
         for (to, from) in load.prog_name.iter_mut().zip(name.bytes().take(15)) {
             *to = from.cast_signed();
         }
-        load.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
-        load.expected_attach_type = match when {
-            When::Entry => bpf_attach_type::BPF_TRACE_FENTRY,
-            When::Exit => bpf_attach_type::BPF_TRACE_FEXIT,
-            When::Tracepoint => bpf_attach_type::BPF_TRACE_RAW_TP,
-            When::Each => bpf_attach_type::BPF_TRACE_ITER,
+        let attach_type = match when {
+            When::Entry => Some(bpf_attach_type::BPF_TRACE_FENTRY),
+            When::Exit => Some(bpf_attach_type::BPF_TRACE_FEXIT),
+            When::Tracepoint => Some(bpf_attach_type::BPF_TRACE_RAW_TP),
+            When::Each => Some(bpf_attach_type::BPF_TRACE_ITER),
+            When::Kprobe | When::Kretprobe => None,
+        };
+        load.prog_type = match attach_type {
+            Some(_) => bpf_prog_type::BPF_PROG_TYPE_TRACING,
+            None => bpf_prog_type::BPF_PROG_TYPE_KPROBE,
         } as u32;
+        load.expected_attach_type = attach_type.map_or(0, |kind| kind as u32);
         load.attach_btf_id = function;
         if let Some(module) = module {
             load.__bindgen_anon_1.attach_btf_obj_fd = module.as_raw_fd().cast_unsigned();
@@ -258,4 +286,45 @@ pub(crate) fn walk(link: &OwnedFd) -> io::Result<OwnedFd> {
     let mut attr = zeroed();
     attr.iter_create.link_fd = link.as_raw_fd().cast_unsigned();
     bpf(bpf_cmd::BPF_ITER_CREATE, &mut attr).map(owned)
+}
+
+/// Where the kernel says how kprobes are asked for.
+const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
+
+/// Whether this kernel has kprobes that programs can be attached to.
+pub(crate) fn has_kprobes() -> bool {
+    fs::exists(KPROBES).unwrap_or(false)
+}
+
+/// Attaches a program to a function by name, which must be the only one of that name; it is detached when what is returned
+/// is closed.
+///
+/// # Errors
+/// Those of the kernel, e.g. when there is no such function or it must not be probed.
+pub(crate) fn attach_kprobe(program: &OwnedFd, function: &str, at_return: bool) -> io::Result<OwnedFd> {
+    let number = |file: &str, prefix: &str| {
+        let text = fs::read_to_string(format!("{KPROBES}/{file}"))?;
+        let number = text.trim().strip_prefix(prefix).and_then(|text| text.parse::<u32>().ok());
+        number.ok_or_else(|| io::Error::other(format!("{KPROBES}/{file} cannot be understood: {text}")))
+    };
+    let name = CString::new(function)?;
+    // SAFETY: integers, for which all-zero bytes are valid and mean "not given".
+    let mut attr: perf_event_attr = unsafe { mem::zeroed() };
+    attr.type_ = number("type", "")?;
+    attr.size = u32::try_from(size_of::<perf_event_attr>()).unwrap_or(0);
+    attr.config = if at_return { 1 << number("format/retprobe", "config:")? } else { 0 };
+    attr.__bindgen_anon_3.kprobe_func = name.as_ptr() as u64;
+    // SAFETY: the kernel reads `attr` and the name, which outlive the call; any process, CPU 0, no group.
+    let event = unsafe {
+        libc::syscall(libc::SYS_perf_event_open, &raw mut attr, -1, 0, -1, u64::from(PERF_FLAG_FD_CLOEXEC))
+    };
+    let event = RawFd::try_from(event).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
+    let event = owned(event);
+    for (request, argument) in [(PERF_EVENT_IOC_SET_BPF, program.as_raw_fd()), (PERF_EVENT_IOC_ENABLE, 0)] {
+        // SAFETY: both take an integer.
+        if unsafe { libc::ioctl(event.as_raw_fd(), libc::c_ulong::from(request), argument) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(event)
 }

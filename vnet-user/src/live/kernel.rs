@@ -24,9 +24,14 @@ pub(crate) struct Kernel {
     pub(crate) reasons: BTreeMap<u32, String>,
     /// Types and numbers of arguments of the tracepoints that programs attach to, where this kernel has them.
     tracepoints: BTreeMap<&'static str, (u32, usize)>,
+    /// It describes the functions and structures of modules (Linux 5.11 with `CONFIG_DEBUG_INFO_BTF_MODULES`).
+    pub(crate) describes_modules: bool,
     /// Functions that programs attach to, by module and name, where this kernel has them.
     functions: BTreeMap<(&'static str, &'static str), Function>,
 }
+
+/// What tests name to have the descriptions of modules hidden.
+const MODULE_BTF: &str = "module_btf";
 
 /// Modules that programs attach to or read the memory of. What is built in is in the kernel's own type information.
 pub(crate) const MODULES: [&str; 3] = ["tun", "vhost", "vhost_net"];
@@ -63,7 +68,9 @@ impl Kernel {
         })?;
         drop(vmlinux);
         let mut kernel = Self::from_btf(&btf);
-        for module in MODULES {
+        kernel.describes_modules &= !without.iter().any(|absent| absent == MODULE_BTF);
+        let modules = if kernel.describes_modules { &MODULES[..] } else { &[] };
+        for module in modules.iter().copied() {
             // A module that does not speak the kernel's format costs only what is looked up in it.
             if fs::read(folder.join(module)).is_ok_and(|bytes| btf.follow(&bytes).is_ok()) {
                 kernel.add_module(&btf, module);
@@ -90,6 +97,7 @@ impl Kernel {
             missing: Vec::new(),
             reasons,
             tracepoints: load::tracepoints().filter_map(args).collect(),
+            describes_modules: btf.size("btf_module").is_ok(),
             functions: BTreeMap::new(),
         };
         for (field, _, lookup, _) in FIELDS {

@@ -130,6 +130,7 @@ impl Loaded {
         kernel.set(Field::slots, slots);
         kernel.set(Field::cache_mask, cache.mask());
         let registrations = Registrations::of(kernel, without);
+        kernel.set(Field::learning, u32::from(vhost::learns(kernel)));
         kernel.set(Field::moves_unnoticed, u32::from(registrations.moves_unnoticed));
         let object = relocate::fields(&object()?, &kernel.offsets, cache.fd())?;
         let mut ebpf = EbpfLoader::new()
@@ -179,7 +180,7 @@ impl Loaded {
             ebpf,
             probes: Vec::new(),
             maps,
-            vhost: Vhost::new(),
+            vhost: Vhost::new(vhost::learns(kernel)),
             walker,
             files,
             kernel: kernel.clone(),
@@ -334,3 +335,5 @@ use self::host_wide::HostWide;
 
 #[cfg(test)]
 pub(super) mod shapes;
+#[cfg(test)]
+pub(super) mod verified;

@@ -42,9 +42,14 @@ impl Symbols {
             return Self { code: Err(SymbolError::Hidden), functions: None };
         }
         match fs::read_to_string("/proc/kallsyms") {
-            Ok(text) => Self { code: find(&text), functions: functions(&text, wanted) },
+            Ok(text) => Self::parse(&text, wanted),
             Err(error) => Self { code: Err(error.into()), functions: None },
         }
+    }
+
+    /// Those that the text of `/proc/kallsyms` names.
+    pub(crate) fn parse(kallsyms: &str, wanted: impl Fn(&str) -> bool) -> Self {
+        Self { code: find(kallsyms), functions: functions(kallsyms, wanted) }
     }
 
     /// How many functions have this name; `None` when that is not known.

@@ -78,7 +78,7 @@ impl Loaded {
 
     /// Loads and attaches the programs that see vhost, those that are not yet.
     pub(super) fn attach_vhost(&mut self, symbols: &Symbols, without: &[String]) {
-        if self.vhost.is_due(&self.kernel)
+        if self.vhost.is_due(&self.kernel, symbols)
             && let Err(error) = self.try_vhost(symbols, without)
         {
             self.vhost.refused(&format!("{error:#}"));
@@ -89,6 +89,7 @@ impl Loaded {
         let bytes = object()?;
         let mut offsets = self.kernel.offsets;
         let mut objects = Vec::new();
+        offsets.0[Field::used_has_nheads as usize] = u32::from(vhost::used_has_nheads(symbols));
         for again in 0..=u32::from(vhost::preemptible()) {
             offsets.0[Field::again as usize] = again;
             objects.push(relocate::fields(&bytes, &offsets, self.maps.cache.fd())?);

@@ -1,4 +1,5 @@
-//! Attaches the programs that see vhost, each to the first of its functions that this kernel has.
+//! Attaches the programs that see vhost, each to the first of its functions that this kernel has. There are two sets of them:
+//! those that know the structures of vhost, and their twins, which do not ([`super::learned`]).
 
 use std::{
     fs, io,
@@ -15,14 +16,16 @@ use crate::{
         modules,
         symbols::Symbols,
     },
-    record::Probe,
+    record::{Known, Probe},
 };
 
+use super::learned;
+
 /// A function that a program can attach to: the module that it may be in, and its name.
-type Target = (&'static str, &'static str);
+pub(super) type Target = (&'static str, &'static str);
 
 /// A program of the object, and the functions that it attaches to: one of each group, the first that this kernel has.
-struct Program {
+pub(super) struct Program {
     name: &'static str,
     when: When,
     groups: &'static [&'static [Target]],
@@ -34,7 +37,7 @@ struct Program {
     twice: bool,
 }
 
-const fn program(
+pub(super) const fn program(
     name: &'static str,
     when: When,
     groups: &'static [&'static [Target]],
@@ -45,16 +48,39 @@ const fn program(
 }
 
 impl Program {
+    /// All functions that it may attach to.
+    pub(super) fn targets(&self) -> impl Iterator<Item = &'static Target> + use<> {
+        self.groups.iter().copied().flatten()
+    }
+
     /// One whose second run would count twice; it is seldom run where it can be interrupted by itself.
-    const fn once(self) -> Self {
+    pub(super) const fn once(self) -> Self {
         Self { twice: false, ..self }
     }
 }
 
-/// Not in a module of its own.
-const CORE: &str = "vmlinux";
+/// A set of programs that see vhost.
+pub(super) struct Set {
+    /// It needs a kernel that describes the functions that it attaches to.
+    pub(super) described: bool,
+    /// A new one is a row here and a function in the object.
+    pub(super) programs: &'static [Program],
+    /// A signal, and the programs without which it is not known.
+    pub(super) signals: &'static [(&'static str, &'static [&'static str])],
+    /// Why a signal is not known here whatever is attached.
+    pub(super) unknown: fn(&str) -> Option<String>,
+    /// Why there is nothing better than this set.
+    pub(super) second_best: Option<&'static str>,
+}
 
-/// All programs. A new one is a row here and a function in the object.
+/// The set that needs a kernel that describes its modules.
+static DESCRIBED: Set =
+    Set { described: true, programs: &PROGRAMS, signals: &SIGNALS, unknown: |_| None, second_best: None };
+
+/// Not in a module of its own.
+pub(super) const CORE: &str = "vmlinux";
+
+/// Its programs.
 const PROGRAMS: [Program; 16] = [
     program("tx_copy", When::Entry, &[&[("vhost_net", "handle_tx_copy")]], 2, by::VHOST),
     program("tx_zerocopy", When::Entry, &[&[("vhost_net", "handle_tx_zerocopy")]], 2, by::VHOST),
@@ -97,7 +123,7 @@ const PROGRAMS: [Program; 16] = [
 const USED: &[&[Target]] =
     &[&[("vhost", "vhost_add_used_and_signal_n")], &[("vhost", "vhost_add_used_and_signal")]];
 
-/// A signal, and the programs without which it is not known.
+/// Its signals.
 const SIGNALS: [(&str, &[&str]); 8] = [
     ("vhost.tx", &["vhost_close", "tx_copy", "tx_zerocopy", "tx_end", "sendmsg", "used_begin"]),
     ("vhost.rx", &["vhost_close", "rx_begin", "rx_end", "recvmsg", "used_begin"]),
@@ -115,8 +141,8 @@ const SIGNALS: [(&str, &[&str]); 8] = [
 /// Handlers of kicks, by which one is told from another wake-up.
 const HANDLERS: [Target; 2] = [("vhost_net", "handle_tx_kick"), ("vhost_net", "handle_rx_kick")];
 
-/// Modules without which there is nothing to see.
-const NEEDED: [Target; 2] = [("vhost_net", "handle_rx"), ("tun", "tun_sendmsg")];
+/// Functions of the modules without which there is nothing to see.
+pub(super) const NEEDED: [Target; 2] = [("vhost_net", "handle_rx"), ("tun", "tun_sendmsg")];
 
 /// All functions that a program may attach to.
 pub(crate) fn functions() -> impl Iterator<Item = Target> {
@@ -125,11 +151,12 @@ pub(crate) fn functions() -> impl Iterator<Item = Target> {
 
 /// Names whose addresses are wanted.
 fn names() -> impl Iterator<Item = &'static str> {
-    functions().chain(HANDLERS).map(|(_, name)| name)
+    functions().chain(HANDLERS).map(|(_, name)| name).chain(learned::names())
 }
 
 /// The programs that see vhost, attached. They are detached when this is dropped.
 pub(crate) struct Vhost {
+    set: &'static Set,
     /// Programs with their links, and what they are attached to.
     attached: Vec<Attached>,
     /// Why a program is not attached.
@@ -138,7 +165,7 @@ pub(crate) struct Vhost {
     absent: Option<String>,
 }
 
-struct Attached {
+pub(super) struct Attached {
     program: &'static str,
     via: String,
     fd: OwnedFd,
@@ -149,15 +176,29 @@ struct Attached {
     second: bool,
 }
 
+impl Attached {
+    /// The first one of its kind, on the first of its groups.
+    pub(super) fn new(program: &'static str, when: When, function: &str, fd: OwnedFd, link: OwnedFd) -> Self {
+        let via = format!("{}:{function}", when.name());
+        Self { program, via, fd, _link: link, group: 0, second: false }
+    }
+}
+
 impl Vhost {
-    /// None are attached yet.
-    pub(crate) fn new() -> Self {
-        Self { attached: Vec::new(), failed: Vec::new(), absent: None }
+    /// None are attached yet. `learning`: they are the twins.
+    pub(crate) fn new(learning: bool) -> Self {
+        let set = if learning { &learned::LEARNED } else { &DESCRIBED };
+        Self { set, attached: Vec::new(), failed: Vec::new(), absent: None }
     }
 
     /// Whether there is something to attach to, and it is not attached to.
-    pub(crate) fn is_due(&mut self, kernel: &Kernel) -> bool {
-        let absent = why_absent(kernel);
+    pub(crate) fn is_due(&mut self, kernel: &Kernel, symbols: &Symbols) -> bool {
+        let absent = if self.set.described {
+            why_absent(kernel)
+        } else {
+            let missing = NEEDED.iter().find(|(_, name)| symbols.count(name) == Some(0));
+            missing.map(|(module, _)| modules::why_absent(module))
+        };
         if self.attached.is_empty() {
             self.absent.clone_from(&absent);
         }
@@ -171,7 +212,7 @@ impl Vhost {
 
     /// None could be attached, for this reason.
     pub(crate) fn refused(&mut self, why: &str) {
-        self.failed = PROGRAMS.iter().map(|program| (program.name, why.to_owned())).collect();
+        self.failed = self.set.programs.iter().map(|program| (program.name, why.to_owned())).collect();
     }
 
     /// Attaches what this kernel allows, to functions that exist once. `objects` are the programs, and on a kernel that
@@ -188,7 +229,7 @@ impl Vhost {
         let modules = MODULES.map(|module| (module, bpf::module_btf(module)));
         self.failed.clear();
         // What is seen in passing comes first, what it belongs to last: nothing is then seen by halves.
-        for program in PROGRAMS.iter().rev() {
+        for program in self.set.programs.iter().rev() {
             for (group, targets) in program.groups.iter().enumerate() {
                 for (index, code) in
                     codes.iter().enumerate().filter(|(index, _)| *index == 0 || program.twice)
@@ -214,7 +255,7 @@ impl Vhost {
 
     /// How each signal is known.
     pub(crate) fn probes(&self) -> Vec<Probe> {
-        SIGNALS.iter().map(|(signal, programs)| self.probe(signal, programs)).collect()
+        self.set.signals.iter().map(|(signal, programs)| self.probe(signal, programs)).collect()
     }
 
     fn probe(&self, signal: &str, programs: &[&str]) -> Probe {
@@ -222,7 +263,10 @@ impl Vhost {
         let via = programs.iter().rev().find_map(attached).map_or("fentry:vhost_net", |found| &found.via);
         let failed = programs.iter().find_map(|name| self.failed.iter().find(|(program, _)| program == name));
         let reason = failed.map(|(_, why)| why.clone()).or_else(|| self.absent.clone());
-        Probe::exact_unless(signal, via, reason)
+        match reason.or_else(|| (self.set.unknown)(signal)) {
+            None => Probe::new(signal, via, Known::Exact, self.set.second_best.map(str::to_owned)),
+            reason => Probe::exact_unless(signal, via, reason),
+        }
     }
 
     /// Descriptors of the programs that are not second ones.
@@ -276,6 +320,9 @@ fn attach(
         kernel.function(module, name).is_some() && !without.iter().any(|absent| absent == name)
     };
     let names: Vec<_> = group.iter().map(|(_, name)| *name).collect();
+    if matches!(program.when, When::Kprobe | When::Kretprobe) {
+        return learned::attach(code, program.name, program.when, group, symbols, without);
+    }
     let (module, name) = group.iter().find(present).with_context(|| {
         format!("this kernel has no function {}, or does not describe it", names.join(" or "))
     })?;
@@ -285,11 +332,7 @@ fn attach(
     if args < program.args {
         bail!("function {name} has {args} arguments here, not {}", program.args);
     }
-    match symbols.count(name) {
-        Some(0) => bail!("this kernel has no code of its own for {name}: it was inlined"),
-        Some(1) | None => {}
-        Some(n) => bail!("this kernel has {n} functions {name}, and cannot be told which is meant"),
-    }
+    only_one(symbols, name)?;
     if let Some(error) = kernel.lacks(program.by) {
         bail!("{error}");
     }
@@ -308,15 +351,16 @@ fn attach(
         }
         link => link.with_context(|| format!("the program cannot be attached to {name}"))?,
     };
-    let when = if program.when == When::Entry { "fentry" } else { "fexit" };
-    Ok(Attached {
-        program: program.name,
-        via: format!("{when}:{name}"),
-        fd,
-        _link: link,
-        group: 0,
-        second: false,
-    })
+    Ok(Attached::new(program.name, program.when, name, fd, link))
+}
+
+/// Fails unless there is one function of this name, as far as that can be told.
+pub(super) fn only_one(symbols: &Symbols, name: &str) -> Result<()> {
+    match symbols.count(name) {
+        Some(0) => bail!("this kernel has no code of its own for {name}: it was inlined"),
+        Some(1) | None => Ok(()),
+        Some(n) => bail!("this kernel has {n} functions {name}, and cannot be told which is meant"),
+    }
 }
 
 #[cfg(test)]
@@ -325,6 +369,16 @@ mod shapes;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_must_be_one_functions() {
+        let kallsyms = "ff10 t twice\nff20 t once\nff30 t twice\t[vhost]\nff40 t inlined.isra.0\n";
+        let symbols = Symbols::parse(kallsyms, |_| true);
+        let refused = |name| only_one(&symbols, name).unwrap_err().to_string();
+        assert!(only_one(&symbols, "once").is_ok());
+        assert_eq!(refused("twice"), "this kernel has 2 functions twice, and cannot be told which is meant");
+        assert!(refused("inlined").contains("it was inlined"));
+    }
 
     #[test]
     fn it_is_known_whether_tasks_are_taken_off_the_cpu() {

@@ -1,6 +1,7 @@
 //! vhost: programs on functions of its modules, what they count, and the workers that they run in.
 
 mod attach;
+mod learned;
 mod read;
 mod residuals;
 mod served;
@@ -9,6 +10,7 @@ mod workers;
 
 pub(crate) use self::{
     attach::{Vhost, functions, handlers, preemptible, wanted, why_absent},
+    learned::{learns, used_has_nheads},
     read::{EMPTY, Known, whole},
     residuals::Residuals,
     served::Served,
