@@ -7,7 +7,7 @@ use vnet_driver::{
     vhost::{Config, Packet, Script, Sink, kernel::Kernel},
 };
 
-use crate::{Cases, assert_exact, row, vhost, watched};
+use crate::{Cases, assert_exact, ledger, row, watched};
 
 /// Longest packet that is batched, vnet header included, without an XDP program (`vhost_net_build_xdp`).
 const BATCHED: u32 = 3648;
@@ -22,7 +22,7 @@ pub(crate) fn copied() -> Cases {
 
 #[test]
 fn copied_in_batches_and_one_by_one() -> Result<()> {
-    need!(vhost());
+    need!(ledger());
     if Kernel::look()?.zerocopy {
         println!("skipped: vhost_net is loaded with experimental_zcopytx");
         return Ok(());
@@ -55,7 +55,7 @@ pub(crate) fn uncopied() -> Cases {
 
 #[test]
 fn zero_copy_from_256_bytes_on() -> Result<()> {
-    need!(vhost());
+    need!(ledger());
     if !Kernel::look()?.zerocopy {
         println!("skipped: vhost_net is loaded without experimental_zcopytx");
         return Ok(());

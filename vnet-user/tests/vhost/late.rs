@@ -8,7 +8,7 @@ use vnet_driver::{
     vhost::{Config, Packet, Script, Side, Sink, Step, kernel::Kernel, neighbours, truth},
 };
 
-use crate::{Cases, assert_exact, assert_running, observe, row, vhost, watched};
+use crate::{Cases, assert_exact, assert_running, ledger, observe, row, watched};
 
 /// Why there is no zero-copy, aloud.
 fn copy_mode() -> Result<Option<String>> {
@@ -48,7 +48,7 @@ pub(crate) fn read_or_dropped() -> Cases {
 
 #[test]
 fn packets_that_the_host_reads_or_drops() -> Result<()> {
-    need!(vhost());
+    need!(ledger());
     need!(copy_mode()?);
     let (guests, report) = watched("read or dropped")?;
     assert_exact(guests, report);
@@ -83,7 +83,7 @@ fn dropped_are_not_copied(copies: &Value) {
 
 #[test]
 fn from_guest_to_guest() -> Result<()> {
-    need!(vhost());
+    need!(ledger());
     let vnet = observe()?;
     let Some([a, b]) = neighbours(&Netns::new()?)? else { return Ok(()) };
     b.step(1, &Step::Refill(Some(1526)))?;

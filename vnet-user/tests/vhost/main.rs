@@ -11,6 +11,7 @@ mod golden;
 mod held;
 mod idle;
 mod late;
+mod learned;
 mod life;
 mod model;
 mod modules;
@@ -26,7 +27,7 @@ use serde_json::Value;
 use vnet_driver::{
     netns::Netns,
     truth::Queue,
-    vhost::{Config, Guest, Script},
+    vhost::{Config, Guest, Script, kernel::Kernel},
     vnet::{Report, Vnet},
 };
 
@@ -44,18 +45,24 @@ fn observe() -> Result<Vnet> {
     Ok(vnet)
 }
 
-/// Why tests of what vnet sees of vhost cannot run here, or `None`.
+/// Why tests with vnet and the real `vhost_net` cannot run here, or `None`.
 fn vhost() -> Option<String> {
-    let unseen = || {
-        (!seen::described())
-            .then(|| "this kernel does not describe the functions of its modules (no BTF)".to_owned())
-    };
-    real_vhost().or_else(unseen)
+    live().or_else(vnet_driver::need::vhost)
 }
 
-/// Why tests with vnet and the real `vhost_net` cannot run here, or `None`.
-fn real_vhost() -> Option<String> {
-    live().or_else(vnet_driver::need::vhost)
+/// Likewise tests of what only the structures of vhost tell.
+fn described() -> Option<String> {
+    let unseen = || {
+        (!seen::described())
+            .then(|| "this kernel does not describe the structures of its modules (no BTF)".to_owned())
+    };
+    vhost().or_else(unseen)
+}
+
+/// Likewise tests of the ledger of copies, in which zero-copy is only where structures are described.
+fn ledger() -> Option<String> {
+    let zerocopy = || Kernel::look().is_ok_and(|kernel| kernel.zerocopy);
+    if zerocopy() { described() } else { vhost() }
 }
 
 /// Why tests with the live source cannot run here, or `None`.

@@ -9,7 +9,7 @@ use vnet_driver::{
     vhost::{Config, Guest, Kick, Packet, Script, Side, Step, kernel::Kernel},
 };
 
-use crate::{assert_running, observe, row, vhost};
+use crate::{assert_running, described, observe, row};
 
 /// Makes a device that holds what comes from the guest's tap, or says why not.
 fn hold(guest: &Guest) -> Option<Hold> {
@@ -24,7 +24,7 @@ fn hold(guest: &Guest) -> Option<Hold> {
 
 #[test]
 fn a_full_send_buffer_is_tried_again() -> Result<()> {
-    need!(vhost());
+    need!(described());
     let vnet = observe()?;
     let config = Config { send_buffer: Some(20_000), ..Config::default() };
     let guest = Guest::new(&Netns::new()?, config)?;
@@ -56,7 +56,7 @@ fn a_full_send_buffer_is_tried_again() -> Result<()> {
 /// What a guest that sends `count` packets of 1000 bytes at once has in flight, while none is let go and afterwards.
 #[test]
 fn packets_in_flight_and_those_that_are_too_many() -> Result<()> {
-    need!(vhost());
+    need!(described());
     if !Kernel::look()?.zerocopy {
         println!("skipped: vhost_net is loaded without experimental_zcopytx");
         return Ok(());

@@ -137,6 +137,11 @@ impl Report {
         self.queues(key.netns).find(|row| key_of(row) == Some(key))
     }
 
+    /// How a signal is known.
+    pub fn state(&self, signal: &str) -> Option<&str> {
+        rows(&self.0["probes"]).find(|probe| probe["signal"] == signal)?["state"].as_str()
+    }
+
     /// Every difference between the report and the truth in the namespaces that the truth speaks of: one line each.
     ///
     /// A row that the truth does not know must have counted nothing.
