@@ -42,6 +42,8 @@ enum Program {
     Nic,
     /// An integration test: package, name, arguments for its harness.
     Test(&'static str, &'static str, &'static [&'static str]),
+    /// Unit tests of a library: package, arguments for their harness.
+    Units(&'static str, &'static [&'static str]),
 }
 
 /// What the tests of vhost need: taps, `vhost_net` and another user of vhost, and what holds, forwards or takes packets.
@@ -84,6 +86,15 @@ pub(crate) const STAGES: &[Stage] = &[
         cpus: "2",
         program: Program::Nic,
     },
+    Stage {
+        name: "shapes",
+        about: "every shape that the programs take, loaded, and how much the verifier has to do with it",
+        gate: &[],
+        modules: &["tun"],
+        parameters: &[],
+        cpus: "2",
+        program: Program::Units("vnet-user", &["shapes", "--test-threads=1"]),
+    },
     DRIVER,
     Stage {
         name: "driver-zerocopy",
@@ -117,18 +128,19 @@ impl Stage {
             Ok(both) => both,
             Err(error) => return Ok(Outcome::skip(format!("{} on {series}: {error:#}", self.name))),
         };
-        match self.program {
-            Program::Nic => match nic::run(&qemu, &kernel, self.modules, self.cpus, verbose)? {
-                Some(why) => Ok(Outcome::skip(format!("{} on {}: {why}", self.name, kernel.release))),
-                None => Ok(Outcome { passed: 1, ..Outcome::default() }),
-            },
-            Program::Test(package, test, own) => {
-                let own: Vec<_> =
-                    own.iter().map(ToString::to_string).chain(arguments.iter().cloned()).collect();
-                let built = target::build(package, Kind::Test, test, verbose)?;
-                self.test(&qemu, &kernel, &built, &own, thorough, verbose)
+        let (package, kind, test, own) = match self.program {
+            Program::Test(package, test, own) => (package, Kind::Test, test, own),
+            Program::Units(package, own) => (package, Kind::Units, "its library", own),
+            Program::Nic => {
+                return match nic::run(&qemu, &kernel, self.modules, self.cpus, verbose)? {
+                    Some(why) => Ok(Outcome::skip(format!("{} on {}: {why}", self.name, kernel.release))),
+                    None => Ok(Outcome { passed: 1, ..Outcome::default() }),
+                };
             }
-        }
+        };
+        let own: Vec<_> = own.iter().map(ToString::to_string).chain(arguments.iter().cloned()).collect();
+        let built = target::build(package, kind, test, verbose)?;
+        self.test(&qemu, &kernel, &built, &own, thorough, verbose)
     }
 
     fn test(

@@ -24,6 +24,8 @@ pub(crate) struct Built {
 pub(crate) enum Kind {
     Test,
     Bench,
+    /// The unit tests of a library.
+    Units,
 }
 
 impl Kind {
@@ -31,11 +33,12 @@ impl Kind {
         match self {
             Self::Test => "test",
             Self::Bench => "bench",
+            Self::Units => "lib",
         }
     }
 }
 
-/// Builds an integration test or a bench of `package`; what belongs to vnet itself with the probes inside.
+/// Builds an integration test, a bench or the unit tests of `package`; what belongs to vnet itself with the probes inside.
 ///
 /// # Errors
 /// When the probes or the target do not build.
@@ -46,7 +49,10 @@ pub(crate) fn build(package: &str, kind: Kind, name: &str, verbose: bool) -> Res
         cargo.env("VNET_BPF_OBJECT", ebpf::object(&ebpf::Args::default(), verbose)?);
     }
     cargo.args(["test", "--locked", "--no-run", "--package", package]);
-    cargo.args([format!("--{}", kind.name()).as_str(), name]);
+    cargo.arg(format!("--{}", kind.name()));
+    if kind != Kind::Units {
+        cargo.arg(name);
+    }
     cargo.args(["--message-format", "json-render-diagnostics"]);
     let said = progress::step(format!("build {} {name}", kind.name()), || command::text(&mut cargo))?;
     artifacts(&said, kind, name)
@@ -60,7 +66,8 @@ fn artifacts(said: &str, wanted: Kind, name: &str) -> Result<Built> {
         let Some(path) = message["executable"].as_str() else { continue };
         let is =
             |kind: &str| message["target"]["kind"].as_array().is_some_and(|k| k.iter().any(|k| k == kind));
-        if is(wanted.name()) && message["target"]["name"] == name {
+        // Of a library only its tests are a program.
+        if is(wanted.name()) && (message["target"]["name"] == name || wanted == Kind::Units) {
             program = Some(PathBuf::from(path));
         } else if is("bin") {
             beside.push(PathBuf::from(path));
@@ -87,6 +94,14 @@ mod tests {
         let built = artifacts(said, Kind::Test, "vhost").unwrap();
         assert_eq!(built.program, PathBuf::from("/t/debug/deps/vhost-1"));
         assert_eq!(built.beside, [PathBuf::from("/t/debug/vnet")]);
-        assert!(artifacts(said, Kind::Test, "live").unwrap_err().to_string().contains("no test live"));
+        let said = said.replace(
+            r#""name":"vnet"},"executable":null"#,
+            r#""name":"vnet"},"executable":"/t/deps/vnet-2""#,
+        );
+        assert_eq!(
+            artifacts(&said, Kind::Units, "vnet-user").unwrap().program,
+            PathBuf::from("/t/deps/vnet-2")
+        );
+        assert!(artifacts(&said, Kind::Test, "live").unwrap_err().to_string().contains("no test live"));
     }
 }
