@@ -15,6 +15,7 @@ pub mod link;
 pub mod load;
 pub mod macvtap;
 pub mod need;
+pub mod nested;
 pub mod netns;
 pub mod nic;
 pub mod scale;
