@@ -1,7 +1,7 @@
 //! A program with what it needs to run elsewhere: its shared libraries, found by `ldd`, and no debugging information.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -13,13 +13,14 @@ use crate::{command, paths};
 /// A program above this size is carried without its debugging information: a machine's memory holds its files.
 const LARGE: u64 = 4 << 20;
 
-/// The shared libraries that `program` is linked to, its loader among them; none when it is static or a script.
+/// The shared libraries that `program` is linked to, its loader among them; none when it is static or a script. They are
+/// looked for in `folders` first.
 ///
 /// # Errors
 /// When this machine lacks one of them, or `ldd` cannot be run.
-pub(crate) fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn libraries(program: &Path, folders: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut ldd = Command::new("ldd");
-    ldd.env("LC_ALL", "C").env_remove("LD_LIBRARY_PATH").arg(program);
+    ldd.env("LC_ALL", "C").env("LD_LIBRARY_PATH", env::join_paths(folders)?).arg(program);
     let output = ldd.output().context("cannot run ldd")?;
     let (said, complaint) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr).into_owned());
@@ -84,16 +85,16 @@ mod tests {
 
     #[test]
     fn a_program_of_this_machine_has_a_loader_and_a_script_has_none() {
-        let found = libraries(&std::env::current_exe().unwrap()).unwrap();
+        let found = libraries(&env::current_exe().unwrap(), &[]).unwrap();
         assert!(found.iter().any(|path| path.to_string_lossy().contains("ld-linux")), "{found:?}");
         let script = tempfile::NamedTempFile::new().unwrap();
         fs::write(script.path(), "#!/bin/sh\n").unwrap();
-        assert!(libraries(script.path()).unwrap().is_empty());
+        assert!(libraries(script.path(), &[]).unwrap().is_empty());
     }
 
     #[test]
     fn a_large_program_is_carried_without_debugging_information_and_data_whole() {
-        let program = std::env::current_exe().unwrap();
+        let program = env::current_exe().unwrap();
         let carried = content(&program).unwrap();
         assert!(
             carried.starts_with(b"\x7fELF") && carried.len() as u64 <= fs::metadata(&program).unwrap().len()

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::{
     initramfs::Initramfs,
     kernel::{Kernel, Module},
+    nested::Nested,
     qemu,
 };
 use crate::paths;
@@ -36,6 +37,8 @@ pub(crate) struct Guest {
     pub(crate) environment: Vec<(String, String)>,
     /// Files of this machine (folders with all that is in them), and their place in the guest.
     pub(crate) files: Vec<(PathBuf, String)>,
+    /// What it needs to have guests of its own.
+    pub(crate) nested: Option<Nested>,
     /// The program and its arguments; a program that is no command of busybox is brought with its libraries.
     pub(crate) command: Vec<String>,
     /// A shell at the end, for a user.
@@ -65,6 +68,11 @@ impl Guest {
         for (from, to) in &self.files {
             files(&mut archive, from, to)?;
         }
+        let mut environment = self.environment.clone();
+        if let Some(nested) = &self.nested {
+            nested.carry(&mut archive)?;
+            environment.push(Nested::variable());
+        }
         let mut words = self.command.clone();
         if let Some(first) = words.first_mut()
             && let Some(program) = find(first)?
@@ -77,7 +85,7 @@ impl Guest {
             *first = format!("{PROGRAMS}/{name}");
             archive.program(&program, first)?;
         }
-        archive.file("/etc/lab/environment", exports(&self.environment).as_bytes())?;
+        archive.file("/etc/lab/environment", exports(&environment).as_bytes())?;
         archive.file("/etc/lab/command", script(&words).as_bytes())?;
         archive.file("/init", init(&load, self.shell).as_bytes())?;
         archive.finish()

@@ -29,7 +29,7 @@ impl Initramfs {
     /// When it or a library cannot be read.
     pub(crate) fn program(&mut self, program: &Path, place: &str) -> Result<()> {
         self.file(place, &closure::content(program)?)?;
-        for library in closure::libraries(program)? {
+        for library in closure::libraries(program, &[])? {
             let content = closure::content(&library)?;
             self.file(&library.to_string_lossy(), &content)?;
         }

@@ -27,6 +27,7 @@ pub(crate) fn series() -> Vec<&'static str> {
 }
 
 /// An unpacked kernel.
+#[derive(Clone)]
 pub(crate) struct Kernel {
     /// Its image.
     pub(crate) image: PathBuf,

@@ -6,6 +6,7 @@ mod initramfs;
 mod kernel;
 mod machine;
 pub(crate) mod measure;
+mod nested;
 mod nic;
 mod packages;
 mod qemu;

@@ -1,12 +1,27 @@
 //! QEMU: pure emulation, which needs no KVM and no rights.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
 
-use super::packages::{self, Packages, Wanted};
+use super::{
+    closure,
+    initramfs::Initramfs,
+    packages::{self, Packages, Wanted},
+};
+
+const PROGRAM: &str = "usr/bin/qemu-system-x86_64";
+/// Where it looks for firmware.
+const DATA: [&str; 2] = ["usr/share/qemu", "usr/share/seabios"];
+/// What of it a machine with a kernel of its own and no screen needs.
+const FIRMWARE: [&str; 3] = ["bios-256k.bin", "kvmvapic.bin", "linuxboot_dma.bin"];
 
 /// QEMU, unpacked in the cache.
+#[derive(Clone)]
 pub(crate) struct Qemu(PathBuf);
 
 impl Qemu {
@@ -33,10 +48,9 @@ impl Qemu {
     /// # Errors
     /// When the cache's folder has a name that no list of folders can hold.
     pub(crate) fn command(&self) -> Result<Command> {
-        let mut command = Command::new(self.0.join("usr/bin/qemu-system-x86_64"));
-        let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|part| self.0.join(part));
-        command.env("LD_LIBRARY_PATH", std::env::join_paths(libraries)?);
-        for data in ["usr/share/qemu", "usr/share/seabios"] {
+        let mut command = Command::new(self.0.join(PROGRAM));
+        command.env("LD_LIBRARY_PATH", env::join_paths(self.libraries())?);
+        for data in DATA {
             command.arg("-L").arg(self.0.join(data));
         }
         command.args([
@@ -52,6 +66,31 @@ impl Qemu {
             "-no-reboot",
         ]);
         Ok(command)
+    }
+
+    fn libraries(&self) -> [PathBuf; 2] {
+        ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|part| self.0.join(part))
+    }
+
+    /// Adds QEMU to what a machine starts from, at the places where it looks for its parts by itself.
+    ///
+    /// # Errors
+    /// When one of its parts cannot be read.
+    pub(crate) fn carry(&self, archive: &mut Initramfs) -> Result<()> {
+        let program = self.0.join(PROGRAM);
+        archive.file(PROGRAM, &closure::content(&program)?)?;
+        for library in closure::libraries(&program, &self.libraries())? {
+            // A library of the package as if it were installed, one of this machine where it is.
+            let place = library.strip_prefix(&self.0).unwrap_or(&library);
+            archive.file(&place.to_string_lossy(), &closure::content(&library)?)?;
+        }
+        for file in FIRMWARE {
+            let found =
+                DATA.map(|folder| self.0.join(folder).join(file)).into_iter().find(|path| path.is_file());
+            let found = found.with_context(|| format!("the package has no {file}"))?;
+            archive.file(&Path::new(DATA[0]).join(file).to_string_lossy(), &fs::read(found)?)?;
+        }
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     guest::Guest,
     kernel,
     machine::{self, Machine},
+    nested::Nested,
     qemu::Qemu,
     verdict::Verdict,
 };
@@ -43,11 +44,9 @@ impl Kernels {
     }
 }
 
-/// A machine and a program, as a user says them.
+/// Modules of its kernel.
 #[derive(clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    kernels: Kernels,
+struct Loaded {
     /// Modules to load, with all that they need
     #[arg(long, value_delimiter = ',', default_values_t = MODULES.map(str::to_owned))]
     modules: Vec<String>,
@@ -57,6 +56,15 @@ pub(crate) struct Args {
     /// A module's parameter, as `vhost_net.experimental_zcopytx=1`; may be given more than once
     #[arg(long, value_name = "MODULE.NAME=VALUE", value_parser = parameter)]
     set: Vec<(String, String)>,
+}
+
+/// A machine and a program, as a user says them.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    kernels: Kernels,
+    #[command(flatten)]
+    loaded: Loaded,
     /// CPUs, as QEMU's -smp takes them: 8, or 8,sockets=4,cores=1,threads=2
     #[arg(long, default_value = "2")]
     cpus: String,
@@ -75,6 +83,9 @@ pub(crate) struct Args {
     /// A file, program or folder to bring, to a place in the guest or to /lab; may be given more than once
     #[arg(long, value_name = "SRC[:DEST]", value_parser = file)]
     file: Vec<(PathBuf, String)>,
+    /// Bring what boots guests inside the machine: QEMU, a kernel, an initramfs (in /nested), and KVM
+    #[arg(long)]
+    guests: bool,
     /// A variable of the program's environment; may be given more than once
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
@@ -115,12 +126,14 @@ fn file(text: &str) -> Result<(PathBuf, String)> {
 /// # Errors
 /// When a machine cannot be had, or does not come to the program's end.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let guest = Guest {
-        modules: args.modules.iter().filter(|name| !name.is_empty()).cloned().collect(),
-        later: args.later,
-        parameters: args.set.clone(),
+    let kvm = args.guests.then(|| "kvm_amd".to_owned());
+    let mut guest = Guest {
+        modules: args.loaded.modules.iter().filter(|name| !name.is_empty()).cloned().chain(kvm).collect(),
+        later: args.loaded.later,
+        parameters: args.loaded.set.clone(),
         environment: args.env.clone(),
         files: args.file.clone(),
+        nested: None,
         command: args.command.clone(),
         shell: args.shell,
     };
@@ -136,6 +149,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut first = 0;
     for series in args.kernels.series(&["6.1"]) {
         let kernel = kernel::fetch(&series).with_context(|| format!("cannot have kernel {series}"))?;
+        if args.guests {
+            guest.nested = Some(Nested::fetch(&qemu, &series)?);
+        }
         let verdict = machine::run(&qemu, &kernel, &machine, &guest, &mut |bytes| {
             stdout().write_all(bytes)?;
             Ok(stdout().flush()?)

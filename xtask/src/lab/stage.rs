@@ -162,6 +162,7 @@ impl Stage {
             parameters: self.parameters.iter().map(|(m, p)| ((*m).to_owned(), (*p).to_owned())).collect(),
             environment: environment(thorough),
             files: built.beside.iter().map(own).collect(),
+            nested: None,
             command,
             shell: false,
         };
