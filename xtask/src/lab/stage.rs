@@ -8,6 +8,7 @@ use super::{
     guest::Guest,
     kernel::{self, Kernel},
     machine::{self, Machine},
+    nested::Nested,
     nic,
     qemu::{self, Qemu},
     run::tell,
@@ -33,7 +34,16 @@ pub(crate) struct Stage {
     parameters: &'static [(&'static str, &'static str)],
     /// CPUs of the machine, as QEMU's `-smp` takes them.
     cpus: &'static str,
+    /// It has guests of its own, which need `kvm_amd`.
+    guests: bool,
     program: Program,
+}
+
+/// What a machine is made of.
+struct Parts {
+    qemu: Qemu,
+    kernel: Kernel,
+    nested: Option<Nested>,
 }
 
 /// What runs in the machine.
@@ -61,6 +71,7 @@ const DRIVER: Stage = Stage {
     modules: &["tun", "vhost_net", "vhost_vsock", "bridge"],
     parameters: &[],
     cpus: "2",
+    guests: false,
     program: Program::Test("vnet-driver", "vhost", &["--test-threads=1"]),
 };
 
@@ -72,7 +83,20 @@ const VHOST: Stage = Stage {
     modules: VHOST_MODULES,
     parameters: &[],
     cpus: "8",
+    guests: false,
     program: Program::Test("vnet-user", "vhost", &["--test-threads=1"]),
+};
+
+/// Real guests.
+const GUEST: Stage = Stage {
+    name: "guests",
+    about: "real guests that start and stop, and that are laid out in known ways",
+    gate: &[],
+    modules: &["tun", "vhost_net", "kvm_amd"],
+    parameters: &[],
+    cpus: "4",
+    guests: true,
+    program: Program::Test("vnet-user", "guest", &["--test-threads=1", "--skip", "once"]),
 };
 
 /// All stages, in the order in which they run.
@@ -84,6 +108,7 @@ pub(crate) const STAGES: &[Stage] = &[
         modules: &["virtio_pci", "virtio_net", "af_packet"],
         parameters: &[],
         cpus: "2",
+        guests: false,
         program: Program::Nic,
     },
     Stage {
@@ -93,6 +118,7 @@ pub(crate) const STAGES: &[Stage] = &[
         modules: &["tun"],
         parameters: &[],
         cpus: "2",
+        guests: false,
         program: Program::Units("vnet-user", &["shapes", "--test-threads=1"]),
     },
     DRIVER,
@@ -109,6 +135,14 @@ pub(crate) const STAGES: &[Stage] = &[
         parameters: ZEROCOPY,
         ..VHOST
     },
+    Stage {
+        name: "guest",
+        about: "vnet beside a real guest under QEMU and KVM that changes its queues, against what it counts itself",
+        gate: &[],
+        program: Program::Test("vnet-user", "guest", &["--test-threads=1", "once"]),
+        ..GUEST
+    },
+    GUEST,
 ];
 
 impl Stage {
@@ -124,29 +158,38 @@ impl Stage {
         thorough: bool,
         verbose: bool,
     ) -> Result<Outcome> {
-        let (qemu, kernel) = match have(series) {
-            Ok(both) => both,
+        let parts = match self.have(series) {
+            Ok(parts) => parts,
             Err(error) => return Ok(Outcome::skip(format!("{} on {series}: {error:#}", self.name))),
         };
         let (package, kind, test, own) = match self.program {
             Program::Test(package, test, own) => (package, Kind::Test, test, own),
             Program::Units(package, own) => (package, Kind::Units, "its library", own),
             Program::Nic => {
-                return match nic::run(&qemu, &kernel, self.modules, self.cpus, verbose)? {
-                    Some(why) => Ok(Outcome::skip(format!("{} on {}: {why}", self.name, kernel.release))),
+                return match nic::run(&parts.qemu, &parts.kernel, self.modules, self.cpus, verbose)? {
+                    Some(why) => {
+                        Ok(Outcome::skip(format!("{} on {}: {why}", self.name, parts.kernel.release)))
+                    }
                     None => Ok(Outcome { passed: 1, ..Outcome::default() }),
                 };
             }
         };
         let own: Vec<_> = own.iter().map(ToString::to_string).chain(arguments.iter().cloned()).collect();
         let built = target::build(package, kind, test, verbose)?;
-        self.test(&qemu, &kernel, &built, &own, thorough, verbose)
+        self.test(parts, &built, &own, thorough, verbose)
+    }
+
+    /// What its machine is made of.
+    fn have(&self, series: &str) -> Result<Parts> {
+        let qemu = Qemu::fetch()?;
+        qemu::busybox()?;
+        let nested = self.guests.then(|| Nested::fetch(&qemu, series)).transpose()?;
+        Ok(Parts { qemu, kernel: kernel::fetch(series)?, nested })
     }
 
     fn test(
         &self,
-        qemu: &Qemu,
-        kernel: &Kernel,
+        parts: Parts,
         built: &target::Built,
         arguments: &[String],
         thorough: bool,
@@ -162,7 +205,7 @@ impl Stage {
             parameters: self.parameters.iter().map(|(m, p)| ((*m).to_owned(), (*p).to_owned())).collect(),
             environment: environment(thorough),
             files: built.beside.iter().map(own).collect(),
-            nested: None,
+            nested: parts.nested,
             command,
             shell: false,
         };
@@ -171,9 +214,9 @@ impl Stage {
             limit: Duration::from_mins(if thorough { 60 } else { 20 }),
             ..Machine::default()
         };
-        progress::note(format_args!("        {} on {}", self.name, kernel.release));
+        progress::note(format_args!("        {} on {}", self.name, parts.kernel.release));
         let mut listener = Listener::new(verbose);
-        let verdict = machine::run(qemu, kernel, &machine, &guest, &mut |bytes| {
+        let verdict = machine::run(&parts.qemu, &parts.kernel, &machine, &guest, &mut |bytes| {
             listener.hear(bytes);
             Ok(())
         })?;
@@ -207,13 +250,6 @@ fn environment(thorough: bool) -> Vec<(String, String)> {
         .chain(told)
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
-}
-
-/// What every machine needs.
-fn have(series: &str) -> Result<(Qemu, Kernel)> {
-    let qemu = Qemu::fetch()?;
-    qemu::busybox()?;
-    Ok((qemu, kernel::fetch(series)?))
 }
 
 #[cfg(test)]
