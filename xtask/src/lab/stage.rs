@@ -138,7 +138,7 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage {
         name: "guest",
         about: "vnet beside a real guest under QEMU and KVM that changes its queues, against what it counts itself",
-        gate: &[],
+        gate: &["6.1"],
         program: Program::Test("vnet-user", "guest", &["--test-threads=1", "once"]),
         ..GUEST
     },
