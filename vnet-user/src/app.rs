@@ -2,6 +2,7 @@
 
 mod output;
 mod progress;
+mod rules;
 mod source;
 
 use std::{
@@ -51,8 +52,11 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
     };
     runtime.block_on(async {
         match command.action {
-            Action::Top => top(options).await,
+            Action::Top(thresholds) => {
+                top(options, State::new(rules::thresholds(thresholds.as_deref())?)).await
+            }
             Action::Report(report) => measure(options, &report, command.verbose).await,
+            Action::Rules(action) => rules::tell(action),
             Action::Doctor => diagnose(options).await,
         }
     })
@@ -73,6 +77,7 @@ fn note(text: impl std::fmt::Display) {
 
 async fn measure(options: Options, report: &ReportOptions, verbose: bool) -> Result<ExitCode> {
     let output = Output::prepare(report.output.as_deref())?;
+    let state = State::new(rules::thresholds(report.thresholds.as_deref())?);
     let mut interrupted = Interrupted::new()?;
     let mut source = start(options)?;
     let end = Instant::now() + report.duration;
@@ -83,7 +88,7 @@ async fn measure(options: Options, report: &ReportOptions, verbose: bool) -> Res
             () = interrupted.recv() => {}
         }
     };
-    let state = observe(&mut source, until, |state, fresh| {
+    let state = observe(state, &mut source, until, |state, fresh| {
         if fresh {
             announce(&state.report(), verbose);
         } else if progress.wanted() {
@@ -104,11 +109,11 @@ async fn measure(options: Options, report: &ReportOptions, verbose: bool) -> Res
 /// Folds what the source yields until `until` is ready, and its end. `seen` is called after the first records (with
 /// true), then with every change and every second.
 async fn observe(
+    mut state: State,
     source: &mut Source,
     until: impl Future<Output = ()>,
     mut seen: impl FnMut(&State, bool),
 ) -> Result<State> {
-    let mut state = State::default();
     fold(&mut state, &source.next().await?);
     seen(&state, true);
     let mut until = pin!(until);
@@ -178,13 +183,12 @@ async fn diagnose(options: Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn top(options: Options) -> Result<ExitCode> {
+async fn top(options: Options, mut state: State) -> Result<ExitCode> {
     // Before anything is loaded: without a terminal there is nothing to load it for.
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         bail!("vnet top needs a terminal; use vnet report instead");
     }
     let mut source = start(options)?;
-    let mut state = State::default();
     fold(&mut state, &source.next().await?);
     let (sender, receiver) = watch::channel(Arc::new(state.report()));
     let feed = async {

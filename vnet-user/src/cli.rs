@@ -1,5 +1,7 @@
 //! The command line: what was typed, and what it means. Nothing else sees clap.
 
+mod rules;
+
 use std::{
     ffi::OsString, fmt, fs, io, os::unix::fs::MetadataExt, path::PathBuf, process::ExitCode, time::Duration,
 };
@@ -8,12 +10,16 @@ use clap::{Parser, Subcommand, ValueEnum};
 use glob::Pattern;
 use vnet::{filter::Filter, report::Level, topology::Netns};
 
+pub(crate) use rules::RulesAction;
+use rules::{RulesArgs, ThresholdsArg};
+
 const EXAMPLES: &str = "\
 Examples:
   vnet top                              watch every queue of this host
   vnet top --device 'vnet*'             only devices whose names begin with vnet
   vnet report --for 30s                 measure for 30 s and print a page for a ticket
   vnet report --format json -o r.json   the same for a program
+  vnet rules explain R4                 what a rule checks, by which limits, and why
   vnet doctor                           what can be measured on this host, and what is missing
 
 TX and RX are as the guest sees them. vnet needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN.
@@ -41,10 +47,12 @@ struct Args {
 #[derive(Subcommand)]
 enum Verb {
     /// Show queues live on the terminal
-    Top,
+    Top(ThresholdsArg),
     /// Measure for a while and print what was seen
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
+    /// List the rules that findings come from, their thresholds and sources
+    Rules(RulesArgs),
     /// Tell what can be measured here, through which probe, and why the rest cannot
     Doctor,
 }
@@ -60,6 +68,8 @@ struct ReportArgs {
     /// Exit with 1 when there is a finding of this level or a worse one
     #[arg(long, value_name = "LEVEL", value_enum)]
     fail_on: Option<FailOn>,
+    #[command(flatten)]
+    thresholds: ThresholdsArg,
     /// File to write, `-` for standard output; replaced whole, or left as it was
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
@@ -136,10 +146,12 @@ pub(crate) struct Command {
 /// The commands.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// The live screen.
-    Top,
+    /// The live screen, judged by the thresholds in this file.
+    Top(Option<PathBuf>),
     /// A report after a while.
     Report(ReportOptions),
+    /// What the rules are.
+    Rules(RulesAction),
     /// What can be measured.
     Doctor,
 }
@@ -153,6 +165,8 @@ pub(crate) struct ReportOptions {
     pub(crate) format: Format,
     /// Which findings make the exit status 1.
     pub(crate) fail_on: Option<Level>,
+    /// File with thresholds; `None` is the defaults.
+    pub(crate) thresholds: Option<PathBuf>,
     /// File to write; `None` is standard output.
     pub(crate) output: Option<PathBuf>,
     /// Leave nothing out of the text.
@@ -184,7 +198,8 @@ impl fmt::Display for Stop {
 pub(crate) fn parse(typed: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Command, Stop> {
     let Args { command, common } = Args::try_parse_from(typed).map_err(Stop)?;
     let action = match command {
-        Verb::Top => Action::Top,
+        Verb::Top(args) => Action::Top(args.thresholds),
+        Verb::Rules(args) => Action::Rules(args.into()),
         Verb::Doctor => Action::Doctor,
         Verb::Report(args) => Action::Report(args.into()),
     };
@@ -204,6 +219,7 @@ impl From<ReportArgs> for ReportOptions {
             duration: typed.duration,
             format: typed.format,
             fail_on: typed.fail_on.map(Level::from),
+            thresholds: typed.thresholds.thresholds,
             output: Some(typed.output).filter(|path| path.as_os_str() != "-"),
             all: typed.all,
         }

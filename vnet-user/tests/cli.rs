@@ -84,6 +84,32 @@ fn an_output_that_cannot_be_written_is_told_before_measuring() {
 }
 
 #[test]
+fn rules_are_listed_explained_and_their_thresholds_printed_without_any_right() {
+    let list = run(&["rules"]);
+    assert_eq!((list.status.code(), stderr(&list)), (Some(0), ""));
+    assert!(stdout(&list).contains("The guest has not enabled all queues"), "{}", stdout(&list));
+    let one = run(&["rules", "explain", "r12"]);
+    assert!(stdout(&one).starts_with("R12: One queue carries nearly everything\n"), "{}", stdout(&one));
+    let thresholds = run(&["rules", "thresholds"]);
+    assert!(stdout(&thresholds).contains("\n[R12]  # One queue carries nearly everything\n"));
+    let unknown = run(&["rules", "explain", "R99"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("`vnet rules` lists them"), "{}", stderr(&unknown));
+}
+
+#[test]
+fn a_bad_thresholds_file_is_told_with_line_key_and_range_before_measuring() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("thresholds.toml");
+    fs::write(&path, "[R12]\nworker_busy = 0.5\nshare = 7\n").expect("written");
+    let path = path.to_str().expect("text");
+    let output = run(&["report", "--for", "1m", "--thresholds", path]);
+    is_error(&output, "line 3: [R12] share = 7 is not allowed: from 0.0001 to 1");
+    is_error(&output, path);
+    is_error(&run(&["report", "--for", "1m", "--thresholds", "/no/such.toml"]), "cannot read /no/such.toml");
+}
+
+#[test]
 fn top_needs_a_terminal() {
     is_error(&run(&["top"]), "needs a terminal; use vnet report instead");
 }

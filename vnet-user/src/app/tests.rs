@@ -4,7 +4,7 @@ use std::path::Path;
 
 use vnet::{
     record::{Flow, Nanos, QueueCounts, Sample, SourceKind},
-    report::{Finding, Level},
+    report::{Finding, Level, Subject, Where},
     topology::{DeviceKey, IfIndex, Netns, QueueKey, QueuePair},
 };
 
@@ -44,6 +44,7 @@ fn observed(batches: Vec<Vec<Record>>, left: usize) -> (State, Vec<bool>) {
     let mut calls = Vec::new();
     let mut before = None;
     let state = block_on(observe(
+        State::default(),
         &mut records(batches),
         async {
             stopped.await.unwrap();
@@ -95,14 +96,36 @@ fn a_report_that_cannot_be_written_is_an_error() {
 }
 
 fn options(fail_on: Option<Level>, format: Format) -> ReportOptions {
-    ReportOptions { duration: Duration::from_secs(1), format, fail_on, output: None, all: false }
+    ReportOptions {
+        duration: Duration::from_secs(1),
+        format,
+        fail_on,
+        thresholds: None,
+        output: None,
+        all: false,
+    }
+}
+
+fn finding(level: Level) -> Finding {
+    Finding {
+        rule: "R4".into(),
+        title: String::new(),
+        level,
+        subject: Subject::default(),
+        evidence: Vec::new(),
+        why: String::new(),
+        fix: Vec::new(),
+        place: Where::Host,
+        expect: String::new(),
+        source: String::new(),
+        explains: Vec::new(),
+    }
 }
 
 #[test]
 fn findings_change_the_exit_status_only_when_asked() {
     let mut report = State::default().report();
-    report.findings =
-        vec![Finding { rule: "r".into(), level: Level::Warning, why: String::new(), fix: Vec::new() }];
+    report.findings = vec![finding(Level::Warning)];
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report");
     let status = |fail_on| {

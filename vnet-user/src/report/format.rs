@@ -72,6 +72,21 @@ pub fn clean(name: &str) -> Cow<'_, str> {
     if name.contains(hostile) { name.replace(hostile, "\u{fffd}").into() } else { name.into() }
 }
 
+/// A text in lines of at most `columns`, broken between words; a longer word has a line of its own.
+pub fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if width(line) + 1 + width(word) <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Columns that a text takes on a terminal.
 pub fn width(text: &str) -> usize {
     UnicodeWidthStr::width(text)

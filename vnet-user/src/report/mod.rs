@@ -1,9 +1,12 @@
 //! What the outputs see, and its text and JSON forms.
 
 pub mod doctor;
+mod finding;
+pub mod findings;
 pub mod format;
 mod invisible;
 pub mod json;
+pub mod rules;
 mod schema;
 mod served;
 mod table;
@@ -15,6 +18,7 @@ pub use crate::{
     record::{Known, SourceKind},
     topology::{DeviceKey, DeviceKind, IfIndex, InvisibleKind, Netns, QueuePair},
 };
+pub use finding::*;
 pub use invisible::InvisibleReport;
 pub use schema::*;
 pub use vhost::*;

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use vnet_ebpf::hist::CLASSES;
 
-use super::{CopiesReport, InvisibleReport, RunsReport, WorkerReport};
+use super::{CopiesReport, Finding, InvisibleReport, RunsReport, Unsure, WorkerReport};
 use crate::{
     record::{BATCH_CLASSES, Known, SourceKind},
     topology::DeviceKey,
@@ -37,8 +37,10 @@ pub struct Report {
     pub queues: Vec<QueueReport>,
     /// Devices of guests whose queues no probe sees, by process.
     pub invisible: Vec<InvisibleReport>,
-    /// What is wrong; empty until rules are checked.
+    /// What is wrong, the worst first.
     pub findings: Vec<Finding>,
+    /// Rules that cannot be judged, and why.
+    pub unsure: Vec<Unsure>,
     /// All devices together over the whole observation; `None` in a direction where no device is known.
     #[serde(skip)]
     pub average: Average,
@@ -367,29 +369,4 @@ pub struct VcpuStateReport {
     pub preempted: u64,
     /// Its thread running host code.
     pub root: u64,
-}
-
-/// How bad a finding is; the worse is the greater.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// Worth knowing.
-    Info,
-    /// Costs something.
-    Warning,
-    /// Loses packets, or costs much.
-    Critical,
-}
-
-/// One finding.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Rule that found it.
-    pub rule: String,
-    /// How bad it is.
-    pub level: Level,
-    /// Why it matters.
-    pub why: String,
-    /// Commands that mend it.
-    pub fix: Vec<String>,
 }

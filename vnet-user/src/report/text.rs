@@ -9,6 +9,7 @@ use std::{
 use super::{
     DeviceReport, QueueReport, Rate, Report,
     doctor::NO_DEVICE,
+    findings,
     format::{clean, cut, maybe, plural, si},
     invisible, served, table,
 };
@@ -16,6 +17,8 @@ use crate::{record::Known, topology::DeviceKey};
 
 /// Lines of a list that are shown unless all are asked for; what is left out is said.
 const QUEUES_SHOWN: usize = 20;
+/// Fewer where findings take their room.
+const QUEUES_BESIDE_FINDINGS: usize = 6;
 pub(super) const LINES_SHOWN: usize = 8;
 
 /// Columns of a device's name; the kernel's are at most 15 bytes.
@@ -52,6 +55,7 @@ impl Names {
 pub fn write(report: &Report, all: bool, out: &mut dyn Write) -> io::Result<()> {
     let names = Names::of(report);
     summary(report, out)?;
+    findings::write(report, all, out)?;
     list("Not measured on this kernel:", &unavailable(report), all, out)?;
     queues(report, &names, all, out)?;
     served::write(report, &names, all, out)?;
@@ -74,6 +78,7 @@ fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         seconds(source.duration_s),
         name(&source.started),
     )?;
+    writeln!(out, "{}", findings::verdict(report))?;
     let gone = report.devices.iter().filter(|device| !device.present).count();
     let devices = plural(report.devices.len(), "device");
     let gone = if gone > 0 { format!(" ({gone} gone)") } else { String::new() };
@@ -174,8 +179,9 @@ fn queues(report: &Report, names: &Names, all: bool, out: &mut dyn Write) -> io:
         shown.retain(|(_, queue)| activity(queue) == Activity::Active);
         // The busiest stay, in the order of the report.
         shown.sort_by_key(|(index, queue)| (std::cmp::Reverse(packets(queue)), *index));
-        hide(shown.len().saturating_sub(QUEUES_SHOWN), "less busy");
-        shown.truncate(QUEUES_SHOWN);
+        let most = if report.findings.is_empty() { QUEUES_SHOWN } else { QUEUES_BESIDE_FINDINGS };
+        hide(shown.len().saturating_sub(most), "less busy");
+        shown.truncate(most);
         shown.sort_by_key(|(index, _)| *index);
         hide(count(Activity::Idle), "idle");
         hide(count(Activity::Unknown), "unmeasured");

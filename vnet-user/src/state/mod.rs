@@ -18,6 +18,7 @@ mod vhost;
 use std::collections::BTreeMap;
 
 use crate::{
+    advisor::{Advisor, limits::Thresholds},
     record::{Lost, Nanos, Record, Sample, Source},
     topology::{Device, DeviceKey, Invisible, QueueKey, QueuePair, Topology},
 };
@@ -42,6 +43,7 @@ pub struct State {
     /// As the latest topology has them.
     invisible: Vec<Invisible>,
     regressions: u64,
+    advisor: Advisor,
 }
 
 /// One device and its queues.
@@ -55,6 +57,11 @@ struct DeviceState {
 }
 
 impl State {
+    /// One whose findings go by these thresholds.
+    pub fn new(thresholds: Thresholds) -> Self {
+        Self { advisor: Advisor::new(thresholds), ..Self::default() }
+    }
+
     /// Takes one record.
     pub fn apply(&mut self, record: &Record) {
         match record {
@@ -114,6 +121,10 @@ impl State {
         self.at = Some(sample.at);
         for queue in self.devices.values_mut().flat_map(|device| device.queues.values_mut()) {
             queue.advance(self.interval);
+        }
+        if self.advisor.wants(sample.at) {
+            let report = self.measured();
+            self.advisor.observe(sample.at, &report);
         }
     }
 

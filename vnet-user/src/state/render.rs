@@ -69,6 +69,14 @@ struct Counted<'a> {
 impl State {
     /// What is known now.
     pub fn report(&self) -> Report {
+        let mut report = self.measured();
+        report.findings = self.advisor.findings().to_vec();
+        report.unsure = self.advisor.unsure().to_vec();
+        report
+    }
+
+    /// What is known now, without judging it.
+    pub(super) fn measured(&self) -> Report {
         let duration = self.duration();
         let counted: Vec<_> =
             self.devices.iter().map(|(key, device)| (*key, device, self.counted(device))).collect();
@@ -87,6 +95,7 @@ impl State {
             queues: Vec::with_capacity(counted.iter().map(|(_, _, queues)| queues.len()).sum()),
             invisible: self.invisible.iter().map(Into::into).collect(),
             findings: Vec::new(),
+            unsure: Vec::new(),
             average: all.average(all, duration),
         };
         for (key, device, queues) in counted {

@@ -1,5 +1,6 @@
 //! The state and what is made of its reports, from records to text and JSON.
 
+mod advice;
 mod any;
 mod expect;
 mod outputs;

@@ -146,8 +146,19 @@ fn json_has_the_keys_of_schema_1() {
         let value = report.pointer(at).unwrap_or_else(|| panic!("{at} is missing"));
         assert_eq!(keys(value), expected.iter().copied().collect(), "{at}");
     };
-    let all =
-        ["schema", "tool", "source", "probes", "lost", "vms", "devices", "queues", "invisible", "findings"];
+    let all = [
+        "schema",
+        "tool",
+        "source",
+        "probes",
+        "lost",
+        "vms",
+        "devices",
+        "queues",
+        "invisible",
+        "findings",
+        "unsure",
+    ];
     expect("", &all);
     expect("/tool", &["version"]);
     expect("/source", &["kind", "host", "kernel", "started", "duration_s", "complete"]);

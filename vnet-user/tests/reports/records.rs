@@ -135,7 +135,14 @@ fn device(text: &str) -> Result<Device> {
             "zerocopy" => device.zerocopy = Some(true),
             "nozerocopy" => device.zerocopy = Some(false),
             "owned" => device.owner = Some(Owner { pid: 4711, start: 1, comm: "qemu".into() }),
-            pairs => device.queues_enabled = Some(number(pairs)?),
+            word => match word.split_once('=') {
+                Some(("disabled", pairs)) => device.queues_disabled = Some(number(pairs)?),
+                Some(("max", pairs)) => device.queues_max = Some(number(pairs)?),
+                Some(("pid", pid)) => {
+                    device.owner = Some(Owner { pid: number(pid)?, start: 1, comm: "qemu".into() });
+                }
+                _ => device.queues_enabled = Some(number(word)?),
+            },
         }
     }
     Ok(device)

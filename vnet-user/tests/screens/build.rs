@@ -30,6 +30,7 @@ pub(crate) fn empty() -> Report {
         queues: vec![],
         invisible: Vec::new(),
         findings: vec![],
+        unsure: vec![],
         average: Average::default(),
     }
 }
