@@ -1,6 +1,6 @@
 //! All keys: a new key is one row of [`KEYS`] and one arm in `Ui::act`. Dispatch, footer and help read the table.
 
-use Context::{Filter, Help, Overview, Queues};
+use Context::{Filter, Findings, Help, Overview, Queues};
 
 /// A key as the state machine knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub enum Context {
     Overview,
     /// The queue table.
     Queues,
+    /// What is wrong.
+    Findings,
     /// The filter is being typed.
     Filter,
     /// The help is open.
@@ -83,10 +85,11 @@ pub struct Binding {
     pub action: Action,
 }
 
-const ANYWHERE: &[Context] = &[Overview, Queues, Filter, Help];
-const READING: &[Context] = &[Overview, Queues, Help];
-const SCREENS: &[Context] = &[Overview, Queues];
-const TABLES: &[Context] = &[Overview, Queues, Filter];
+const ANYWHERE: &[Context] = &[Overview, Queues, Findings, Filter, Help];
+const READING: &[Context] = &[Overview, Queues, Findings, Help];
+const SCREENS: &[Context] = &[Overview, Queues, Findings];
+const LISTS: &[Context] = &[Overview, Queues];
+const PAGES: &[Context] = &[Overview, Queues, Findings, Filter];
 const TYPING: &[Context] = &[Filter];
 
 /// All keys, the most useful first: the footer shows as many as fit.
@@ -94,24 +97,24 @@ const TYPING: &[Context] = &[Filter];
 pub const KEYS: &[Binding] = &[
     Binding { keys: &[Key::Char('?')], label: "?", footer: "help", help: "this help", contexts: READING, action: Action::Help },
     Binding { keys: &[Key::Char('q')], label: "q", footer: "quit", help: "quit (Ctrl-C anywhere)", contexts: READING, action: Action::Quit },
-    Binding { keys: &[Key::Enter], label: "Enter", footer: "open", help: "open the device's queues", contexts: &[Overview], action: Action::Open },
+    Binding { keys: &[Key::Enter], label: "Enter", footer: "open", help: "open queues, or the finding", contexts: &[Overview, Findings], action: Action::Open },
     Binding { keys: &[Key::Enter], label: "Enter", footer: "keep", help: "keep the filter", contexts: TYPING, action: Action::FilterKeep },
     Binding { keys: &[Key::Esc], label: "Esc", footer: "clear", help: "clear the filter", contexts: TYPING, action: Action::FilterClear },
-    Binding { keys: &[Key::Esc], label: "Esc", footer: "back", help: "go back, or clear the filter", contexts: &[Overview, Queues, Help], action: Action::Back },
+    Binding { keys: &[Key::Esc], label: "Esc", footer: "back", help: "go back, or clear the filter", contexts: READING, action: Action::Back },
     Binding { keys: &[Key::Tab], label: "Tab", footer: "next", help: "next screen", contexts: SCREENS, action: Action::NextScreen },
     Binding { keys: &[Key::BackTab], label: "Shift-Tab", footer: "", help: "previous screen", contexts: SCREENS, action: Action::PreviousScreen },
     Binding { keys: &DIGITS, label: "1 to 6", footer: "", help: "open the screen of that number", contexts: SCREENS, action: Action::Jump },
-    Binding { keys: &[Key::Char('/')], label: "/", footer: "filter", help: "filter by device, VM or kind", contexts: SCREENS, action: Action::Filter },
-    Binding { keys: &[Key::Char('s'), Key::Char('>')], label: "s >", footer: "sort", help: "sort by the next column", contexts: SCREENS, action: Action::SortNext },
-    Binding { keys: &[Key::Char('<')], label: "<", footer: "", help: "sort by the previous column", contexts: SCREENS, action: Action::SortPrevious },
-    Binding { keys: &[Key::Char('r')], label: "r", footer: "reverse", help: "reverse the order", contexts: SCREENS, action: Action::Reverse },
+    Binding { keys: &[Key::Char('/')], label: "/", footer: "filter", help: "filter by device, VM or kind", contexts: LISTS, action: Action::Filter },
+    Binding { keys: &[Key::Char('s'), Key::Char('>')], label: "s >", footer: "sort", help: "sort by the next column", contexts: LISTS, action: Action::SortNext },
+    Binding { keys: &[Key::Char('<')], label: "<", footer: "", help: "sort by the previous column", contexts: LISTS, action: Action::SortPrevious },
+    Binding { keys: &[Key::Char('r')], label: "r", footer: "reverse", help: "reverse the order", contexts: LISTS, action: Action::Reverse },
     Binding { keys: &[Key::Char(' ')], label: "space", footer: "pause", help: "pause; counting goes on", contexts: SCREENS, action: Action::Pause },
     Binding { keys: &[Key::Up], label: "", footer: "", help: "", contexts: TYPING, action: Action::Up },
     Binding { keys: &[Key::Down], label: "", footer: "", help: "", contexts: TYPING, action: Action::Down },
     Binding { keys: &[Key::Up, Key::Char('k')], label: "Up k", footer: "", help: "row above", contexts: SCREENS, action: Action::Up },
     Binding { keys: &[Key::Down, Key::Char('j')], label: "Down j", footer: "", help: "row below", contexts: SCREENS, action: Action::Down },
-    Binding { keys: &[Key::PageUp, Key::Ctrl('b')], label: "PageUp", footer: "", help: "page above", contexts: TABLES, action: Action::PageUp },
-    Binding { keys: &[Key::PageDown, Key::Ctrl('f')], label: "PageDown", footer: "", help: "page below", contexts: TABLES, action: Action::PageDown },
+    Binding { keys: &[Key::PageUp, Key::Ctrl('b')], label: "PageUp", footer: "", help: "page above", contexts: PAGES, action: Action::PageUp },
+    Binding { keys: &[Key::PageDown, Key::Ctrl('f')], label: "PageDown", footer: "", help: "page below", contexts: PAGES, action: Action::PageDown },
     Binding { keys: &[Key::Home, Key::Char('g')], label: "Home g", footer: "", help: "top row, whatever it shows", contexts: SCREENS, action: Action::First },
     Binding { keys: &[Key::End, Key::Char('G')], label: "End G", footer: "", help: "last row", contexts: SCREENS, action: Action::Last },
     Binding { keys: &[Key::Backspace, Key::Ctrl('h')], label: "", footer: "", help: "", contexts: TYPING, action: Action::Erase },

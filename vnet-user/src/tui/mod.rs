@@ -6,6 +6,7 @@
 pub mod cell;
 pub mod columns;
 pub mod facts;
+pub mod findings;
 mod input;
 pub mod keys;
 pub mod layout;

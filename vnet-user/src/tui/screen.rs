@@ -13,37 +13,45 @@ pub enum Screen {
     Overview,
     /// Queues of one device, or of all.
     Queues(Option<DeviceKey>),
+    /// What is wrong: the list, or with true one finding in full.
+    Findings(bool),
 }
 
-/// The screens in the order of Tab and of the digits, as they open when jumped to.
-pub const SCREENS: &[(&str, Screen)] = &[("Overview", Screen::Overview), ("Queues", Screen::Queues(None))];
+/// The screens in the order of Tab, each with its digit, as they open when jumped to.
+pub const SCREENS: &[(char, &str, Screen)] = &[
+    ('1', "Overview", Screen::Overview),
+    ('2', "Queues", Screen::Queues(None)),
+    ('5', "Findings", Screen::Findings(false)),
+];
 
 impl Screen {
-    /// Its table.
-    pub fn table(self) -> Table {
+    /// Its table, where it is one.
+    pub fn table(self) -> Option<Table> {
         match self {
-            Self::Overview => Table::Devices,
-            Self::Queues(_) => Table::Queues,
+            Self::Overview => Some(Table::Devices),
+            Self::Queues(_) => Some(Table::Queues),
+            Self::Findings(_) => None,
         }
     }
 
     /// Its place in [`SCREENS`].
     pub fn place(self) -> usize {
         let same = |other: Self| std::mem::discriminant(&other) == std::mem::discriminant(&self);
-        SCREENS.iter().position(|&(_, screen)| same(screen)).unwrap_or(0)
+        SCREENS.iter().position(|&(_, _, screen)| same(screen)).unwrap_or(0)
     }
 
     /// The screen `steps` further, round and round.
     #[must_use]
     pub fn step(self, steps: usize) -> Self {
-        SCREENS[(self.place() + steps) % SCREENS.len()].1
+        SCREENS[(self.place() + steps) % SCREENS.len()].2
     }
 
     /// The screen that Esc goes back to.
     pub fn back(self) -> Option<Self> {
         match self {
             Self::Queues(Some(_)) => Some(Self::Overview),
-            Self::Overview | Self::Queues(None) => None,
+            Self::Findings(true) => Some(Self::Findings(false)),
+            Self::Overview | Self::Queues(None) | Self::Findings(false) => None,
         }
     }
 }

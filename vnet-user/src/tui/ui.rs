@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     columns::{self, Table},
     facts::{Facts, Row},
+    findings::Chosen,
     keys::{Action, Context, Key, action},
     layout,
     list::List,
@@ -53,6 +54,7 @@ pub struct Ui {
     filter: String,
     devices: List,
     queues: List,
+    findings: Chosen,
     size: (u16, u16),
 }
 
@@ -68,6 +70,7 @@ impl Ui {
             filter: String::new(),
             devices: List::new(Table::Devices),
             queues: List::new(Table::Queues),
+            findings: Chosen::default(),
             size: (width, height),
         };
         ui.arrange();
@@ -104,12 +107,17 @@ impl Ui {
         &self.filter
     }
 
-    /// The open screen's rows.
+    /// The open screen's rows; the overview's where it has no table.
     pub fn list(&self) -> &List {
         match self.screen.table() {
-            Table::Devices => &self.devices,
-            Table::Queues => &self.queues,
+            Some(Table::Queues) => &self.queues,
+            Some(Table::Devices) | None => &self.devices,
         }
+    }
+
+    /// The chosen finding, and how far it is scrolled.
+    pub fn chosen(&self) -> &Chosen {
+        &self.findings
     }
 
     /// The selected row of the open screen.
@@ -124,6 +132,7 @@ impl Ui {
             (Mode::Help, _) => Context::Help,
             (Mode::Browse, Screen::Overview) => Context::Overview,
             (Mode::Browse, Screen::Queues(_)) => Context::Queues,
+            (Mode::Browse, Screen::Findings(_)) => Context::Findings,
         }
     }
 
@@ -196,7 +205,9 @@ impl Ui {
             Action::Down => self.step(1),
             Action::PageUp => self.step(-self.page().cast_signed()),
             Action::PageDown => self.step(self.page().cast_signed()),
+            Action::First if self.screen.table().is_none() => self.step(isize::MIN),
             Action::First => self.select(|list, _, page| list.first(page)),
+            Action::Last if self.screen.table().is_none() => self.step(isize::MAX),
             Action::Last => self.select(|list, facts, page| list.step(facts, isize::MAX, page)),
         }
     }
@@ -232,15 +243,17 @@ impl Ui {
     }
 
     fn jump(&mut self, key: Key) -> Effect {
-        let Key::Char(digit) = key else { return Effect::None };
-        let place = digit.to_digit(10).and_then(|digit| usize::try_from(digit).ok()?.checked_sub(1));
-        match place.and_then(|place| SCREENS.get(place)) {
-            Some(&(_, screen)) => self.open(screen),
+        match SCREENS.iter().find(|(digit, ..)| key == Key::Char(*digit)) {
+            Some(&(_, _, screen)) => self.open(screen),
             None => Effect::None,
         }
     }
 
     fn open_selected(&mut self) -> Effect {
+        if let Screen::Findings(_) = self.screen {
+            let any = !self.facts.report.findings.is_empty();
+            return if any { self.open(Screen::Findings(true)) } else { Effect::None };
+        }
         match self.selected().and_then(Row::key) {
             Some(key) => self.open(Screen::Queues(Some(key.device))),
             None => Effect::None,
@@ -256,7 +269,8 @@ impl Ui {
     }
 
     fn sort(&mut self, forward: bool) -> Effect {
-        let shown = columns::fit(self.screen.table(), layout::table_width(self.size.0), self.facts.vhost());
+        let Some(table) = self.screen.table() else { return Effect::None };
+        let shown = columns::fit(table, layout::table_width(self.size.0), self.facts.vhost());
         self.list_mut().0.sort_step(&shown, forward);
         self.arrange()
     }
@@ -267,6 +281,10 @@ impl Ui {
     }
 
     fn step(&mut self, rows: isize) -> Effect {
+        if let Screen::Findings(open) = self.screen {
+            let moved = self.findings.step(&self.facts.report.findings, rows, open);
+            return if moved { Effect::Redraw } else { Effect::None };
+        }
         self.select(|list, facts, page| list.step(facts, rows, page))
     }
 
@@ -285,8 +303,8 @@ impl Ui {
 
     fn list_mut(&mut self) -> (&mut List, &Facts) {
         let list = match self.screen.table() {
-            Table::Devices => &mut self.devices,
-            Table::Queues => &mut self.queues,
+            Some(Table::Queues) => &mut self.queues,
+            Some(Table::Devices) | None => &mut self.devices,
         };
         (list, &self.facts)
     }
@@ -296,8 +314,9 @@ impl Ui {
         let filter = self.filter.to_lowercase();
         let scope = match self.screen {
             Screen::Queues(device) => device,
-            Screen::Overview => None,
+            Screen::Overview | Screen::Findings(_) => None,
         };
+        self.findings.arrange(&self.facts.report.findings);
         let (list, facts) = self.list_mut();
         list.arrange(facts, scope, &filter, page);
         Effect::Redraw

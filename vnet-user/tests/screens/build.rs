@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use vnet::{
     record::{Known, SourceKind},
     report::{
-        Average, CopiesReport, DeviceReport, HISTORY, LostReport, ProbeReport, QueueReport, Rate, Report,
-        RunsReport, RxReport, SCHEMA, SourceReport, Tool, TxReport, VmReport, WhyReport, WorkerReport,
+        Average, CopiesReport, DeviceReport, Evidence, Finding, HISTORY, Level, LostReport, ProbeReport,
+        QueueReport, Rate, Report, RunsReport, RxReport, SCHEMA, SourceReport, Subject, Tool, TxReport,
+        Unsure, VmReport, Where, WhyReport, WorkerReport,
     },
 };
 
@@ -237,6 +238,59 @@ fn probe(signal: &str, state: Known) -> ProbeReport {
         reason,
         runs: None,
         run_seconds: None,
+    }
+}
+
+/// The small report with two findings, and rules that cannot be judged.
+pub(crate) fn wrong() -> Report {
+    let mut report = small();
+    report.findings = vec![
+        finding("R4", Level::Warning, &report.devices[0]),
+        Finding { fix: Vec::new(), ..finding("R12", Level::Info, &report.devices[2]) },
+    ];
+    report.unsure = vec![Unsure {
+        rule: "R19".into(),
+        subjects: 3,
+        lacks_seconds: None,
+        why: "its interrupts are not observed".into(),
+    }];
+    report
+}
+
+/// A finding of that rule on a device, with texts of their usual length.
+pub(crate) fn finding(rule: &str, level: Level, device: &DeviceReport) -> Finding {
+    let evidence = |name: &str, value, unit: &str, threshold| Evidence {
+        name: name.to_owned().into(),
+        value,
+        unit: unit.to_owned().into(),
+        threshold,
+    };
+    Finding {
+        rule: rule.into(),
+        title: "The guest has not enabled all queues".into(),
+        level,
+        subject: Subject {
+            device: Some(device.name.clone()),
+            ifindex: Some(device.ifindex),
+            netns: Some(device.netns),
+            generation: Some(device.generation),
+            queues: vec![0, 3],
+            vm_pid: device.vm_pid,
+            vm: device.vm_pid.map(|_| "web-1".into()),
+            cpu: None,
+        },
+        evidence: vec![
+            evidence("queues_not_enabled", 3.0, "queues", Some(1.0)),
+            evidence("share", 0.972, "ratio", Some(0.9)),
+        ],
+        why: "The host offers more queues than the guest uses. Offering them does not enable them: the guest has to do \
+              that itself."
+            .into(),
+        fix: vec!["ethtool -L eth0 combined 4".into(), "echo 'ACTION==\"add\", …' > /etc/udev/rules.d/90.rules".into()],
+        place: Where::Guest,
+        expect: "The queues become enabled within a second.".into(),
+        source: "RHEL 7 Virtualization Tuning and Optimization Guide, 5.4.2".into(),
+        explains: vec!["R1".into()],
     }
 }
 

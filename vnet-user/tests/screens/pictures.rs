@@ -41,6 +41,13 @@ fn what_vhost_does() {
 }
 
 #[test]
+fn what_is_wrong() {
+    pictures("findings", &build::wrong(), "5");
+    pictures("findings_none", &build::empty(), "5");
+    pictures("findings_open", &build::wrong(), "5\n");
+}
+
+#[test]
 fn help_fits_the_smallest_terminal() {
     pictures("help", &build::small(), "?");
     let mut ui = ui(build::small(), 80, 24);
@@ -68,8 +75,8 @@ fn starting_paused_and_filtered() {
 #[test]
 fn ascii_prints_nothing_else() {
     let look = Look { colour: false, ascii: true };
-    for keys in ["", "2", "\n", "?", "/é"] {
-        let mut report = build::vhost();
+    for keys in ["", "2", "\n", "?", "/é", "5", "5\n"] {
+        let mut report = Report { findings: build::wrong().findings, ..build::vhost() };
         report.devices[0].name = "täp0".into();
         let mut ui = ui(report, 120, 40);
         press(&mut ui, keys);

@@ -6,8 +6,8 @@ use proptest::{collection::vec, option, prelude::*};
 use vnet::{
     record::SourceKind,
     report::{
-        CopiesReport, DeviceReport, QueueReport, Rate, Report, RunsReport, RxReport, TxReport, VmReport,
-        WhyReport, WorkerReport,
+        CopiesReport, DeviceReport, Level, QueueReport, Rate, Report, RunsReport, RxReport, TxReport,
+        VmReport, WhyReport, WorkerReport,
     },
     tui::{Key, Look, Ui},
 };
@@ -111,6 +111,7 @@ prop_compose! {
         (report.source.duration_s, report.source.complete) = (duration_s, complete);
         report.lost.events = events;
         report.vms = names.into_iter().zip(0..).map(|(name, pid)| VmReport { pid, name, vcpus: None }).collect();
+        report.findings = devices.iter().map(|device| build::finding("R4", Level::Critical, device)).collect();
         (report.devices, report.queues) = (devices, queues);
         report
     }
@@ -144,7 +145,7 @@ fn key() -> impl Strategy<Value = Key> {
     ];
     prop_oneof![
         proptest::sample::select(named.to_vec()),
-        proptest::sample::select("12?/srqgGjk <>".chars().map(Key::Char).collect::<Vec<_>>()),
+        proptest::sample::select("125?/srqgGjk <>".chars().map(Key::Char).collect::<Vec<_>>()),
         any::<char>().prop_map(Key::Char),
         any::<char>().prop_map(Key::Ctrl),
     ]
@@ -181,6 +182,8 @@ proptest! {
             let list = ui.list();
             prop_assert!(list.is_empty() || list.row() < list.len());
             prop_assert!(list.top() <= list.row());
+            let findings = ui.facts().report.findings.len();
+            prop_assert!(ui.chosen().row() < findings.max(1));
         }
         let buffer = draw(&ui, look, size.0, size.1);
         for cell in buffer.content() {

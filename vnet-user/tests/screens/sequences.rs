@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vnet::{
-    report::Report,
+    report::{Level, Report},
     topology::QueuePair,
     tui::{Effect, Key, Ui, columns::COLUMNS, facts::RowKey, keys::Context, screen::Screen, ui::Mode},
 };
@@ -44,15 +44,40 @@ fn screens_are_walked_jumped_to_and_left() {
     press(&mut ui, "\t");
     assert_eq!(ui.screen(), Screen::Queues(None));
     press(&mut ui, "\t");
+    assert_eq!(ui.screen(), Screen::Findings(false));
+    press(&mut ui, "\t");
     assert_eq!(ui.screen(), Screen::Overview);
     ui.key(Key::BackTab);
-    assert_eq!(ui.screen(), Screen::Queues(None));
+    assert_eq!(ui.screen(), Screen::Findings(false));
     press(&mut ui, "1");
     assert_eq!(ui.screen(), Screen::Overview);
     press(&mut ui, "2");
     assert_eq!(ui.screen(), Screen::Queues(None));
     assert_eq!(ui.key(Key::Char('6')), Effect::None, "there is no such screen");
     assert_eq!(ui.key(Key::Esc), Effect::None, "there is nothing to go back to");
+}
+
+#[test]
+fn a_finding_is_chosen_opened_and_left_and_stays_chosen_when_others_come() {
+    let mut ui = ui(build::wrong(), 80, 24);
+    assert_eq!(ui.key(Key::Char('5')), Effect::Redraw);
+    press(&mut ui, "jj");
+    assert_eq!(ui.chosen().row(), 1, "there are two");
+    press(&mut ui, "\n");
+    assert_eq!(ui.screen(), Screen::Findings(true));
+    press(&mut ui, "jjk");
+    assert_eq!((ui.chosen().row(), ui.chosen().scrolled()), (1, 1));
+    press(&mut ui, "\x1b");
+    assert_eq!(ui.screen(), Screen::Findings(false));
+
+    let mut report = build::wrong();
+    let worse = build::finding("R40", Level::Critical, &report.devices[2]);
+    report.findings.insert(0, worse);
+    ui.report(report.into());
+    assert_eq!(ui.chosen().row(), 2);
+    ui.report(build::small().into());
+    assert_eq!(ui.chosen().row(), 0);
+    assert_eq!(ui.key(Key::Enter), Effect::None, "there is nothing to open");
 }
 
 #[test]

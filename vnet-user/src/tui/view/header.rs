@@ -5,13 +5,19 @@ use ratatui::{layout::Rect, style::Style};
 use super::{Pen, narrow};
 use crate::{
     report::{Known, Report, SourceKind},
-    tui::{cell::duration, look::Look, screen::SCREENS, text, ui::Ui},
+    tui::{
+        cell::duration,
+        look::Look,
+        screen::{SCREENS, Screen},
+        text,
+        ui::Ui,
+    },
 };
 
 /// ```text
 /// vnet top · live · host · kernel                                counting 1 min 05 s
 /// 3 devices, 1 gone · 9 queues                      LOST 12 events and 3 records
-///  1 Overview   2 Queues               2 signals unavailable: see vnet doctor
+///  1 Overview   2 Queues   5 Findings: 1   2 signals unavailable: see vnet doctor
 /// ```
 pub(super) fn draw(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
     let row = |i: u16| Rect { y: area.y + i, height: 1, ..area };
@@ -109,10 +115,19 @@ fn tabs(ui: &Ui, pen: &mut Pen<'_>, row: Rect) -> u16 {
     let parts: Vec<_> = SCREENS
         .iter()
         .enumerate()
-        .map(|(i, (title, _))| {
+        .map(|(i, (digit, title, screen))| {
             let (left, right) = if i == open { ('[', ']') } else { (' ', ' ') };
-            let style = if i == open { pen.look.accent() } else { pen.look.plain() };
-            (format!("{left}{} {title}{right} ", i + 1), style)
+            let found = match screen {
+                Screen::Findings(_) => ui.latest().findings.len(),
+                _ => 0,
+            };
+            let style = match i {
+                _ if i == open => pen.look.accent(),
+                _ if found > 0 => pen.look.warning(),
+                _ => pen.look.plain(),
+            };
+            let found = if found > 0 { format!(": {found}") } else { String::new() };
+            (format!("{left}{digit} {title}{found}{right} "), style)
         })
         .collect();
     pen.parts(row, &parts)

@@ -41,7 +41,7 @@ fn why(ui: &Ui, pen: &Pen<'_>) -> String {
         Screen::Queues(Some(_)) => "No queue of this device is known yet: none has carried a packet, and none is \
              attached.\n\nEsc goes back to all devices."
             .to_owned(),
-        Screen::Queues(None) | Screen::Overview => {
+        Screen::Queues(None) | Screen::Overview | Screen::Findings(_) => {
             "No queue is known yet: none has carried a packet, and none is attached.".to_owned()
         }
     }

@@ -1,6 +1,7 @@
 //! Drawing: functions of (ui, look, area). Nothing here changes the state.
 
 mod detail;
+mod findings;
 mod footer;
 mod header;
 mod help;
@@ -53,13 +54,18 @@ pub fn draw(ui: &Ui, look: Look, area: Rect, buffer: &mut Buffer) {
         part
     };
     header::draw(ui, &mut pen, part(heights.header));
-    table::title(ui, &mut pen, part(heights.title));
-    let (headings, body) = (part(heights.headings), part(heights.body));
-    match ui.screen() {
-        Screen::Overview | Screen::Queues(_) if ui.list().is_empty() => idle::draw(ui, &mut pen, body),
-        Screen::Overview | Screen::Queues(_) => table::draw(ui, &mut pen, headings, body),
+    if let Screen::Findings(open) = ui.screen() {
+        let height = heights.title + heights.headings + heights.body + heights.detail;
+        findings::draw(ui, &mut pen, part(height), open);
+    } else {
+        table::title(ui, &mut pen, part(heights.title));
+        let (headings, body) = (part(heights.headings), part(heights.body));
+        match ui.screen().table() {
+            Some(table) if !ui.list().is_empty() => table::draw(ui, table, &mut pen, headings, body),
+            _ => idle::draw(ui, &mut pen, body),
+        }
+        detail::draw(ui, &mut pen, part(heights.detail));
     }
-    detail::draw(ui, &mut pen, part(heights.detail));
     footer::draw(ui, &mut pen, part(heights.footer));
 }
 

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use super::{Pen, narrow};
 use crate::tui::{
     cell::Cell,
-    columns::{self, COLUMNS, GAP},
+    columns::{self, COLUMNS, GAP, Table},
     facts::Row,
     layout::{MARGIN, table_width},
     screen::Screen,
@@ -21,7 +21,7 @@ pub(super) fn title(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
     pen.rule(area);
     let list = ui.list();
     let what = match ui.screen() {
-        Screen::Overview => "Devices".to_owned(),
+        Screen::Overview | Screen::Findings(_) => "Devices".to_owned(),
         Screen::Queues(None) => "Queues of all devices".to_owned(),
         Screen::Queues(Some(device)) => {
             let named = ui.facts().report.devices.iter().find(|d| d.key() == device);
@@ -49,8 +49,8 @@ pub(super) fn title(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
 /// ▶ tap0          0 1.23 M 12.3 G  1514  930 k 9.30 G  1514       0  98.1% ▁▂▃▅█
 ///   tap3 gone     0      —      —     —      —      —     —       —      —
 /// ```
-pub(super) fn draw(ui: &Ui, pen: &mut Pen<'_>, headings: Rect, body: Rect) {
-    let columns = place(ui, body);
+pub(super) fn draw(ui: &Ui, table: Table, pen: &mut Pen<'_>, headings: Rect, body: Rect) {
+    let columns = place(ui, table, body);
     draw_headings(ui, pen, headings, &columns);
     let list = ui.list();
     for (y, i) in (body.y..body.bottom()).zip(list.top()..) {
@@ -66,9 +66,9 @@ struct Placed {
     width: u16,
 }
 
-fn place(ui: &Ui, area: Rect) -> Vec<Placed> {
+fn place(ui: &Ui, table: Table, area: Rect) -> Vec<Placed> {
     let mut x = area.x + MARGIN;
-    columns::fit(ui.screen().table(), table_width(area.width), ui.facts().vhost())
+    columns::fit(table, table_width(area.width), ui.facts().vhost())
         .into_iter()
         .map(|(column, width)| {
             let placed = Placed { column, x, width: narrow(width) };
