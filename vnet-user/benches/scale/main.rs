@@ -3,6 +3,7 @@
 //! The taps are real and in namespaces of their own, the program is the real one, and every queue has carried a packet,
 //! so that the probes count for all of them. Ends with status 1 when a limit is missed.
 
+mod advice;
 mod program;
 mod table;
 
@@ -36,10 +37,12 @@ fn main() -> Result<ExitCode> {
     if env::args().any(|argument| argument == "--list") {
         return Ok(ExitCode::SUCCESS);
     }
+    let mut table = Table::default();
+    advice::advice(&mut table);
     let fatal = live::prereq::check().into_iter().find(|problem| problem.fatal);
     if let Some(why) = fatal.map(|problem| problem.sentence).or_else(need::taps).or_else(need::bpf) {
         println!("skipped: {why}");
-        return Ok(ExitCode::SUCCESS);
+        return Ok(status(&table));
     }
     live::object().context("nothing to measure")?;
     let taps = scale::taps(NAMESPACES, TAPS, QUEUES)?;
@@ -50,12 +53,15 @@ fn main() -> Result<ExitCode> {
         thread::available_parallelism()?
     );
     let vnet = Path::new(env!("CARGO_BIN_EXE_vnet"));
-    let mut table = Table::default();
     reports(&mut table, vnet, &taps)?;
     samples(&mut table, vnet, &taps)?;
     screens(&mut table, vnet, &taps)?;
     maps(&mut table);
-    Ok(if table.missed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(status(&table))
+}
+
+fn status(table: &Table) -> ExitCode {
+    if table.missed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// From start to end of `vnet report`.
