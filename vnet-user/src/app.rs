@@ -2,7 +2,9 @@
 
 mod output;
 mod progress;
+mod record;
 mod source;
+mod trace;
 
 use std::{
     future::Future,
@@ -21,14 +23,14 @@ use tokio::{
     time::{Instant, interval, sleep_until},
 };
 use vnet::{
-    live::{Live, Options, prereq},
+    live::{Options, prereq},
     record::Record,
     report::{Report, doctor, json, text},
     state::State,
     tui::{self, TuiOptions},
 };
 
-use crate::cli::{Action, Command, Format, ReportOptions};
+use crate::cli::{Action, Command, Format, ReportOptions, SourceFrom};
 use output::Output;
 use progress::Progress;
 use source::Source;
@@ -51,19 +53,13 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
     };
     runtime.block_on(async {
         match command.action {
-            Action::Top => top(options).await,
+            Action::Top(from) => top(&from, options).await,
+            Action::Record(record) => record::run(options, &record, command.verbose).await,
+            Action::Trace(trace) => trace::run(options.filter, &trace),
             Action::Report(report) => measure(options, &report, command.verbose).await,
             Action::Doctor => diagnose(options).await,
         }
     })
-}
-
-fn start(options: Options) -> Result<Source> {
-    let live = Live::start(options)?;
-    for problem in live.problems() {
-        note(problem);
-    }
-    Ok(Source::Live(Box::new(live)))
 }
 
 /// Says something on stderr that is no error. That nobody can read it is no error either.
@@ -73,8 +69,28 @@ fn note(text: impl std::fmt::Display) {
 
 async fn measure(options: Options, report: &ReportOptions, verbose: bool) -> Result<ExitCode> {
     let output = Output::prepare(report.output.as_deref())?;
+    let state = match report.source {
+        SourceFrom::Live => watch_host(options, report, verbose).await?,
+        // Nothing has to be waited for.
+        SourceFrom::Trace(_) => {
+            let mut state = State::default();
+            Source::open(&report.source, options)?.finish(|record| state.apply(record)).await?;
+            state
+        }
+    };
+    if state.regressions() > 0 {
+        note(format_args!(
+            "{} counts went backwards and their larger values were kept: please report this",
+            state.regressions()
+        ));
+    }
+    finish(&state.report(), report, output)
+}
+
+/// Measures this host for as long as was asked for, or until a signal comes.
+async fn watch_host(options: Options, report: &ReportOptions, verbose: bool) -> Result<State> {
     let mut interrupted = Interrupted::new()?;
-    let mut source = start(options)?;
+    let mut source = Source::open(&SourceFrom::Live, options)?;
     let end = Instant::now() + report.duration;
     let mut progress = Progress::new();
     let until = async {
@@ -83,22 +99,14 @@ async fn measure(options: Options, report: &ReportOptions, verbose: bool) -> Res
             () = interrupted.recv() => {}
         }
     };
-    let state = observe(&mut source, until, |state, fresh| {
+    observe(&mut source, until, |state, fresh| {
         if fresh {
             announce(&state.report(), verbose);
         } else if progress.wanted() {
             progress.show(&state.report(), end.saturating_duration_since(Instant::now()));
         }
     })
-    .await?;
-    drop((progress, source));
-    if state.regressions() > 0 {
-        note(format_args!(
-            "{} counts went backwards and their larger values were kept: please report this",
-            state.regressions()
-        ));
-    }
-    finish(&state.report(), report, output)
+    .await
 }
 
 /// Folds what the source yields until `until` is ready, and its end. `seen` is called after the first records (with
@@ -128,7 +136,7 @@ async fn observe(
             }
         }
     }
-    fold(&mut state, &source.finish().await?);
+    source.finish(|record| state.apply(record)).await?;
     Ok(state)
 }
 
@@ -168,7 +176,7 @@ async fn diagnose(options: Options) -> Result<ExitCode> {
     let mut bytes = Vec::new();
     doctor::prerequisites(&problems, &mut bytes).context("cannot write the diagnosis")?;
     Output::Stdout.write(&bytes)?;
-    let mut source = start(options)?;
+    let mut source = Source::open(&SourceFrom::Live, options)?;
     let mut state = State::default();
     fold(&mut state, &source.next().await?);
     drop(source);
@@ -178,12 +186,12 @@ async fn diagnose(options: Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn top(options: Options) -> Result<ExitCode> {
+async fn top(from: &SourceFrom, options: Options) -> Result<ExitCode> {
     // Before anything is loaded: without a terminal there is nothing to load it for.
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         bail!("vnet top needs a terminal; use vnet report instead");
     }
-    let mut source = start(options)?;
+    let mut source = Source::open(from, options)?;
     let mut state = State::default();
     fold(&mut state, &source.next().await?);
     let (sender, receiver) = watch::channel(Arc::new(state.report()));

@@ -1,5 +1,9 @@
 //! The command line: what was typed, and what it means. Nothing else sees clap.
 
+mod record;
+mod source;
+mod trace;
+
 use std::{
     ffi::OsString, fmt, fs, io, os::unix::fs::MetadataExt, path::PathBuf, process::ExitCode, time::Duration,
 };
@@ -8,12 +12,17 @@ use clap::{Parser, Subcommand, ValueEnum};
 use glob::Pattern;
 use vnet::{filter::Filter, report::Level, topology::Netns};
 
+pub(crate) use record::RecordOptions;
+pub(crate) use source::From as SourceFrom;
+pub(crate) use trace::{To, TraceAction, TraceOptions};
+
 const EXAMPLES: &str = "\
 Examples:
   vnet top                              watch every queue of this host
   vnet top --device 'vnet*'             only devices whose names begin with vnet
   vnet report --for 30s                 measure for 30 s and print a page for a ticket
   vnet report --format json -o r.json   the same for a program
+  vnet record -o r.vnet --for 1m        record a minute; `vnet top --trace r.vnet` shows it again
   vnet doctor                           what can be measured on this host, and what is missing
 
 TX and RX are as the guest sees them. vnet needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN.
@@ -40,19 +49,33 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Show queues live on the terminal
-    Top,
+    /// Show queues on the terminal, live or from a recording
+    Top(TopArgs),
     /// Measure for a while and print what was seen
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
+    /// Record this host into a file
+    #[command(after_help = record::EXAMPLES)]
+    Record(record::RecordArgs),
+    /// Look into a recording, or write it for other programs
+    #[command(subcommand, after_help = trace::EXAMPLES)]
+    Trace(trace::TraceVerb),
     /// Tell what can be measured here, through which probe, and why the rest cannot
     Doctor,
 }
 
 #[derive(clap::Args)]
+struct TopArgs {
+    #[command(flatten)]
+    source: source::SourceArgs,
+}
+
+#[derive(clap::Args)]
 struct ReportArgs {
-    /// How long to measure
-    #[arg(long = "for", value_name = "DURATION", default_value = "5s", value_parser = positive)]
+    #[command(flatten)]
+    source: source::SourceArgs,
+    /// How long to measure; a recording is read whole
+    #[arg(long = "for", value_name = "DURATION", default_value = "5s", value_parser = positive, conflicts_with = "trace")]
     duration: Duration,
     /// How to write it
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -136,10 +159,14 @@ pub(crate) struct Command {
 /// The commands.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// The live screen.
-    Top,
+    /// The screen.
+    Top(SourceFrom),
     /// A report after a while.
     Report(ReportOptions),
+    /// A recording of this host.
+    Record(RecordOptions),
+    /// Looking into a recording.
+    Trace(TraceOptions),
     /// What can be measured.
     Doctor,
 }
@@ -147,6 +174,8 @@ pub(crate) enum Action {
 /// What to report, and where to.
 #[derive(Debug)]
 pub(crate) struct ReportOptions {
+    /// Where from.
+    pub(crate) source: SourceFrom,
     /// How long to measure.
     pub(crate) duration: Duration,
     /// How to write it.
@@ -184,7 +213,9 @@ impl fmt::Display for Stop {
 pub(crate) fn parse(typed: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Command, Stop> {
     let Args { command, common } = Args::try_parse_from(typed).map_err(Stop)?;
     let action = match command {
-        Verb::Top => Action::Top,
+        Verb::Top(args) => Action::Top(args.source.from()),
+        Verb::Record(args) => Action::Record(args.into()),
+        Verb::Trace(verb) => Action::Trace(verb.into()),
         Verb::Doctor => Action::Doctor,
         Verb::Report(args) => Action::Report(args.into()),
     };
@@ -201,6 +232,7 @@ pub(crate) fn parse(typed: impl IntoIterator<Item = impl Into<OsString> + Clone>
 impl From<ReportArgs> for ReportOptions {
     fn from(typed: ReportArgs) -> Self {
         Self {
+            source: typed.source.from(),
             duration: typed.duration,
             format: typed.format,
             fail_on: typed.fail_on.map(Level::from),
@@ -306,6 +338,11 @@ mod tests {
             ("report --format xml", "[possible values: text, json]"),
             ("report --fail-on bad", "[possible values: info, warning, critical]"),
             ("top --for 5s", "unexpected argument"),
+            ("report --trace r.vnet --for 5s", "cannot be used with"),
+            ("record", "--output <FILE>"),
+            ("record -o r --retain 10k", "1M at least"),
+            ("trace r.vnet", "unrecognized subcommand"),
+            ("trace export r.vnet --to csv", "[possible values: ndjson]"),
             ("top --device tap[", "--device"),
             ("top --netns no/such", "inode number"),
             ("top --netns no-such-namespace", "ip netns"),

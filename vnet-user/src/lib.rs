@@ -10,4 +10,5 @@ pub mod record;
 pub mod report;
 pub mod state;
 pub mod topology;
+pub mod trace;
 pub mod tui;

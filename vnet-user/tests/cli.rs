@@ -37,6 +37,9 @@ fn is_error(output: &Output, told: &str) {
 fn help_teaches() {
     insta::assert_snapshot!("help", stdout(&run(&["--help"])));
     insta::assert_snapshot!("help_report", stdout(&run(&["report", "--help"])));
+    for verb in ["record", "trace"] {
+        insta::assert_snapshot!(format!("help_{verb}"), stdout(&run(&[verb, "--help"])));
+    }
 }
 
 #[test]

@@ -95,7 +95,14 @@ fn a_report_that_cannot_be_written_is_an_error() {
 }
 
 fn options(fail_on: Option<Level>, format: Format) -> ReportOptions {
-    ReportOptions { duration: Duration::from_secs(1), format, fail_on, output: None, all: false }
+    ReportOptions {
+        source: SourceFrom::Live,
+        duration: Duration::from_secs(1),
+        format,
+        fail_on,
+        output: None,
+        all: false,
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod any;
 mod expect;
+mod file;
 mod outputs;
 mod records;
 mod same;

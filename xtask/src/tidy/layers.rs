@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // The waist.
     ("record", &["topology"]),
     ("topology", &[]),
-    ("filter", &["topology"]),
+    ("filter", &["record", "topology"]),
     // Sources.
     ("live", &["record", "topology", "filter"]),
     ("trace", &["record", "topology", "filter"]),
