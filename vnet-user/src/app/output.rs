@@ -88,10 +88,10 @@ fn beside(target: &Path) -> io::Result<NamedTempFile> {
 fn replace(
     target: &Path,
     permissions: Permissions,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut file = beside(target)?;
-    fill(&mut file)?;
+    write(&mut file)?;
     if target.exists() {
         file.as_file().set_permissions(permissions)?;
     }

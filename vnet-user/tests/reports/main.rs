@@ -5,5 +5,6 @@ mod expect;
 mod file;
 mod outputs;
 mod records;
+mod retain;
 mod same;
 mod scenarios;
