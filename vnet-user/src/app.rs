@@ -1,6 +1,7 @@
 //! Wires one source to the outputs.
 
 mod output;
+mod play;
 mod progress;
 mod record;
 mod source;
@@ -19,7 +20,7 @@ use anyhow::{Context, Result, bail};
 use tokio::{
     runtime,
     signal::unix::{self, SignalKind},
-    sync::watch,
+    sync::{mpsc, watch},
     time::{Instant, interval, sleep_until},
 };
 use vnet::{
@@ -27,7 +28,7 @@ use vnet::{
     record::Record,
     report::{Report, doctor, json, text},
     state::State,
-    tui::{self, TuiOptions},
+    tui::{self, Playback, Timeline, TuiOptions},
 };
 
 use crate::cli::{Action, Command, Format, ReportOptions, SourceFrom};
@@ -72,7 +73,7 @@ async fn measure(options: Options, report: &ReportOptions, verbose: bool) -> Res
     let state = match report.source {
         SourceFrom::Live => watch_host(options, report, verbose).await?,
         // Nothing has to be waited for.
-        SourceFrom::Trace(_) => {
+        SourceFrom::Trace(_) | SourceFrom::Demo => {
             let mut state = State::default();
             Source::open(&report.source, options)?.finish(|record| state.apply(record)).await?;
             state
@@ -195,14 +196,20 @@ async fn top(from: &SourceFrom, options: Options) -> Result<ExitCode> {
     let mut state = State::default();
     fold(&mut state, &source.next().await?);
     let (sender, receiver) = watch::channel(Arc::new(state.report()));
+    let (player, mut asks) = mpsc::unbounded_channel();
+    let length = source.length_s();
+    let playback = length.map(|length| Playback { timeline: Timeline::new(length), player });
     let feed = async {
         loop {
-            fold(&mut state, &source.next().await?);
+            tokio::select! {
+                Some(ask) = asks.recv() => source.ask(ask, &mut state)?,
+                records = source.next() => fold(&mut state, &records?),
+            }
             sender.send_replace(Arc::new(state.report()));
         }
     };
     let exit = tokio::select! {
-        exit = tui::run(receiver, TuiOptions::from_env()) => exit?,
+        exit = tui::run(receiver, TuiOptions::from_env(), playback) => exit?,
         // The screen is dropped, and with it restored, before this is told.
         failed = feed => return failed,
     };

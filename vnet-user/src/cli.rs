@@ -23,6 +23,7 @@ Examples:
   vnet report --for 30s                 measure for 30 s and print a page for a ticket
   vnet report --format json -o r.json   the same for a program
   vnet record -o r.vnet --for 1m        record a minute; `vnet top --trace r.vnet` shows it again
+  vnet top --demo                       what it looks like: a recording that is part of vnet
   vnet doctor                           what can be measured on this host, and what is missing
 
 TX and RX are as the guest sees them. vnet needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN.
@@ -75,7 +76,7 @@ struct ReportArgs {
     #[command(flatten)]
     source: source::SourceArgs,
     /// How long to measure; a recording is read whole
-    #[arg(long = "for", value_name = "DURATION", default_value = "5s", value_parser = positive, conflicts_with = "trace")]
+    #[arg(long = "for", value_name = "DURATION", default_value = "5s", value_parser = positive, conflicts_with_all = ["trace", "demo"])]
     duration: Duration,
     /// How to write it
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -342,7 +343,7 @@ mod tests {
             ("record", "--output <FILE>"),
             ("record -o r --retain 10k", "1M at least"),
             ("trace r.vnet", "unrecognized subcommand"),
-            ("trace export r.vnet --to csv", "[possible values: ndjson]"),
+            ("trace export r.vnet --to csv", "[possible values: ndjson, perfetto]"),
             ("top --device tap[", "--device"),
             ("top --netns no/such", "inode number"),
             ("top --netns no-such-namespace", "ip netns"),

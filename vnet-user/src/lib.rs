@@ -6,6 +6,7 @@
 pub mod filter;
 pub mod live;
 pub mod model;
+pub mod perfetto;
 pub mod record;
 pub mod report;
 pub mod state;

@@ -1,15 +1,14 @@
 //! The source that a command reads: the command picks the output, an option picks the source.
 
-use std::time::Duration;
-
 use anyhow::Result;
-use tokio::time::{Instant, sleep_until};
 use vnet::{
     live::{Live, Options},
-    record::{Nanos, Record},
-    trace::Replay,
+    record::Record,
+    state::State,
+    tui::Ask,
 };
 
+use super::play::Played;
 use crate::cli::SourceFrom;
 
 /// Any source.
@@ -21,15 +20,6 @@ pub(crate) enum Source {
     /// Prepared records, to test what is done with them.
     #[cfg(test)]
     Records(std::collections::VecDeque<Vec<Record>>),
-}
-
-/// A recording that is played as fast as it was made.
-pub(crate) struct Played {
-    replay: Replay,
-    /// What comes next, once its time has come.
-    ahead: Vec<Record>,
-    /// When the first sample was told, and its instant.
-    began: Option<(Instant, Nanos)>,
 }
 
 impl Source {
@@ -46,9 +36,8 @@ impl Source {
                 }
                 Ok(Self::Live(Box::new(live)))
             }
-            SourceFrom::Trace(path) => {
-                let replay = Replay::open(path, options.filter)?;
-                Ok(Self::Trace(Box::new(Played { replay, ahead: Vec::new(), began: None })))
+            SourceFrom::Trace(_) | SourceFrom::Demo => {
+                Ok(Self::Trace(Box::new(Played::new(from.clone(), options.filter)?)))
             }
         }
     }
@@ -70,42 +59,31 @@ impl Source {
         }
     }
 
+    /// Does what the user of the screen asks for; only a recording can.
+    ///
+    /// # Errors
+    /// The recording can no longer be read.
+    pub(crate) fn ask(&mut self, ask: Ask, state: &mut State) -> Result<()> {
+        if let Self::Trace(played) = self { played.ask(ask, state) } else { Ok(()) }
+    }
+
+    /// Seconds since counting began at its end; `None` where that is not known yet.
+    pub(crate) fn length_s(&self) -> Option<f64> {
+        if let Self::Trace(played) = self { Some(played.length_s()) } else { None }
+    }
+
     /// Hands on all that is left, without waiting for its time: of this host the last sample and the end, of a recording
     /// its rest. What is wrong with the recording is told on stderr.
     ///
     /// # Errors
     /// As [`Live::finish`].
-    pub(crate) async fn finish(&mut self, mut each: impl FnMut(&Record)) -> Result<()> {
+    pub(crate) async fn finish(&mut self, each: impl FnMut(&Record)) -> Result<()> {
         match self {
             Self::Live(live) => live.finish().await?.iter().for_each(each),
-            Self::Trace(played) => {
-                played.ahead.drain(..).for_each(|record| each(&record));
-                played.replay.by_ref().for_each(|record| each(&record));
-                played.replay.problems().into_iter().for_each(super::note);
-            }
+            Self::Trace(played) => played.rest(each),
             #[cfg(test)]
-            Self::Records(records) => records.drain(..).flatten().for_each(|record| each(&record)),
+            Self::Records(records) => records.drain(..).flatten().collect::<Vec<_>>().iter().for_each(each),
         }
         Ok(())
-    }
-}
-
-impl Played {
-    async fn next(&mut self) -> Vec<Record> {
-        if self.ahead.is_empty() {
-            self.ahead = self.replay.batch();
-        }
-        let sample = self.ahead.iter().find_map(|record| match record {
-            Record::Sample(sample) => Some(sample.at),
-            _ => None,
-        });
-        if let Some(at) = sample {
-            let (began, first) = *self.began.get_or_insert((Instant::now(), at));
-            sleep_until(began + Duration::from_nanos(at.0.saturating_sub(first.0))).await;
-        }
-        if self.ahead.is_empty() {
-            std::future::pending::<()>().await;
-        }
-        std::mem::take(&mut self.ahead)
     }
 }

@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use vnet::{
     filter::Filter,
+    perfetto::Perfetto,
+    record::Record,
+    state::State,
     trace::{Replay, export, info::Summary},
 };
 
@@ -26,6 +29,17 @@ pub(super) fn run(filter: Filter, options: &TraceOptions) -> Result<ExitCode> {
         }
         TraceAction::Export(To::Ndjson, output) => Output::prepare(output.as_deref())?
             .fill(|out| replay.try_for_each(|record| export::ndjson::write(&record, out))),
+        TraceAction::Export(To::Perfetto, output) => {
+            let (mut state, mut perfetto) = (State::default(), Perfetto::default());
+            Output::prepare(output.as_deref())?.fill(|out| {
+                replay.try_for_each(|record| {
+                    state.apply(&record);
+                    // Rates are of the interval that a sample ends.
+                    let sample = matches!(record, Record::Sample(_));
+                    if sample { perfetto.write(&state.report(), out) } else { Ok(()) }
+                })
+            })
+        }
     }?;
     replay.problems().into_iter().for_each(note);
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! Where a command takes its records from: `(live) | --trace FILE`.
+//! Where a command takes its records from: `(live) | --trace FILE | --demo`.
 
 use std::path::PathBuf;
 
@@ -9,6 +9,9 @@ pub(super) struct SourceArgs {
     /// A recording that `vnet record` made, instead of this host now
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// A recording of a bad layout that is part of vnet
+    #[arg(long, conflicts_with = "trace")]
+    demo: bool,
 }
 
 /// Where records come from.
@@ -18,11 +21,17 @@ pub(crate) enum From {
     Live,
     /// A recording.
     Trace(PathBuf),
+    /// The recording that is part of the program.
+    Demo,
 }
 
 impl SourceArgs {
     /// What was picked.
     pub(super) fn from(self) -> From {
-        self.trace.map_or(From::Live, From::Trace)
+        match self.trace {
+            Some(path) => From::Trace(path),
+            None if self.demo => From::Demo,
+            None => From::Live,
+        }
     }
 }

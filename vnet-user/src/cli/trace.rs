@@ -8,7 +8,8 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   vnet trace info r.vnet                        what is in it, and whether it is whole
   vnet trace dump r.vnet                        every record as text
-  vnet trace export r.vnet | jq 'select(.record == \"sample\") | .at_ns'";
+  vnet trace export r.vnet | jq 'select(.record == \"sample\") | .at_ns'
+  vnet trace export r.vnet --to perfetto -o r.pftrace     open it with ui.perfetto.dev";
 
 /// What is done with the file. All read it from its beginning to its end.
 #[derive(Subcommand)]
@@ -45,6 +46,8 @@ pub(super) struct ExportArgs {
 pub(crate) enum To {
     // One JSON object per line.
     Ndjson,
+    // What ui.perfetto.dev opens.
+    Perfetto,
 }
 
 /// What to do with a recording.

@@ -37,6 +37,8 @@ pub(super) struct Head {
     pub(super) sequence: u32,
     pub(super) stored: usize,
     length: usize,
+    /// Instant that was last told when it began.
+    pub(super) at: u64,
     zstd: bool,
     bytes: [u8; HEAD],
 }
@@ -94,6 +96,7 @@ impl Head {
             sequence: word(8),
             stored: word(16) as usize,
             length: word(20) as usize,
+            at: u64::from(word(24)) | u64::from(word(28)) << 32,
             zstd: bytes[5] == 1,
             bytes,
         };

@@ -2,27 +2,34 @@
 
 use std::{
     fs::File,
-    io::BufReader,
+    io::{self, BufReader, Cursor, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
 
-use super::{Reader, Seen};
+use super::{Reader, Seen, frame::Head, write::header};
 use crate::{
     filter::Filter,
-    record::{Record, SourceKind},
+    record::{Nanos, Record, SourceKind},
 };
 
 /// Read at once from the file; blocks are longer.
 const BUFFER: usize = 64 << 10;
 
+/// The recording that is part of the program: see `cargo xtask demo`.
+const DEMO: &[u8] = include_bytes!("../../demo/demo.vnet");
+
+/// Where a recording is read from.
+trait Input: Read + Seek {}
+impl<T: Read + Seek> Input for T {}
+
 /// A recording that is read from its beginning.
-#[derive(Debug)]
 pub struct Replay {
     name: PathBuf,
-    reader: Reader<BufReader<File>>,
+    reader: Reader<BufReader<Box<dyn Input>>>,
     filter: Filter,
+    length: Nanos,
     /// Say of a recorded host that it is a recording.
     as_trace: bool,
 }
@@ -35,8 +42,27 @@ impl Replay {
     pub fn open(path: &Path, filter: Filter) -> Result<Self> {
         let cannot = || format!("cannot read {}", path.display());
         let file = File::open(path).with_context(cannot)?;
-        let reader = Reader::new(BufReader::with_capacity(BUFFER, file)).with_context(cannot)?;
-        Ok(Self { name: path.to_owned(), reader, filter, as_trace: true })
+        Self::new(path.to_owned(), Box::new(file), filter).with_context(cannot)
+    }
+
+    /// Opens the recording that is part of the program.
+    ///
+    /// # Errors
+    /// It is of another format than this program's: a test holds that it is not.
+    pub fn demo(filter: Filter) -> Result<Self> {
+        Self::new("demo".into(), Box::new(Cursor::new(DEMO)), filter)
+    }
+
+    fn new(name: PathBuf, mut input: Box<dyn Input>, filter: Filter) -> Result<Self> {
+        let length = length(&mut input).unwrap_or_default();
+        input.rewind()?;
+        let reader = Reader::new(BufReader::with_capacity(BUFFER, input))?;
+        Ok(Self { name, reader, filter, length, as_trace: true })
+    }
+
+    /// Instant at which its last block begins, which is its end where it has one.
+    pub fn length(&self) -> Nanos {
+        self.length
     }
 
     /// The same with records as they are in the file: it does not say of itself that it is a recording.
@@ -98,4 +124,15 @@ impl Iterator for Replay {
         }
         Some(record)
     }
+}
+
+/// Hops from head to head to the last one that is as it should be.
+fn length(input: &mut Box<dyn Input>) -> io::Result<Nanos> {
+    input.seek(SeekFrom::Start(header().len() as u64))?;
+    let mut length = Nanos::default();
+    while let Ok(Some(head)) = Head::read(input) {
+        length = length.max(Nanos(head.at));
+        input.seek_relative(i64::try_from(head.stored).unwrap_or(i64::MAX))?;
+    }
+    Ok(length)
 }

@@ -25,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("report", &["record", "topology", "state", "advisor"]),
     // Outputs.
     ("export", &["report"]),
+    ("perfetto", &["report"]),
     ("tui", &["report"]),
 ];
 
