@@ -45,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let (sender, receiver) = watch::channel(Arc::new(build::starting()));
     tokio::spawn(feed(sender, report, last));
-    let exit = tui::run(receiver, TuiOptions::from_env()).await?;
+    let exit = tui::run(receiver, TuiOptions::from_env(), None).await?;
     // Not `println!`, which panics when the terminal is gone.
     let _ = writeln!(io::stdout(), "ended: {exit:?}");
     Ok(())

@@ -1,9 +1,12 @@
 //! Wires one source to the outputs.
 
 mod output;
+mod play;
 mod progress;
+mod record;
 mod rules;
 mod source;
+mod trace;
 
 use std::{
     future::Future,
@@ -18,18 +21,18 @@ use anyhow::{Context, Result, bail};
 use tokio::{
     runtime,
     signal::unix::{self, SignalKind},
-    sync::watch,
+    sync::{mpsc, watch},
     time::{Instant, interval, sleep_until},
 };
 use vnet::{
-    live::{Live, Options, prereq},
+    live::{Options, prereq},
     record::Record,
     report::{Report, doctor, json, text},
     state::State,
-    tui::{self, TuiOptions},
+    tui::{self, Playback, Timeline, TuiOptions},
 };
 
-use crate::cli::{Action, Command, Format, ReportOptions};
+use crate::cli::{Action, Command, Format, ReportOptions, SourceFrom};
 use output::Output;
 use progress::Progress;
 use source::Source;
@@ -52,22 +55,17 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
     };
     runtime.block_on(async {
         match command.action {
-            Action::Top(thresholds) => {
-                top(options, State::new(rules::thresholds(thresholds.as_deref())?)).await
+            Action::Top(show) => {
+                let state = State::new(rules::thresholds(show.thresholds.as_deref())?);
+                top(&show.source, options, state).await
             }
+            Action::Record(record) => record::run(options, &record, command.verbose).await,
+            Action::Trace(trace) => trace::run(options.filter, &trace),
             Action::Report(report) => measure(options, &report, command.verbose).await,
             Action::Rules(action) => rules::tell(action),
             Action::Doctor => diagnose(options).await,
         }
     })
-}
-
-fn start(options: Options) -> Result<Source> {
-    let live = Live::start(options)?;
-    for problem in live.problems() {
-        note(problem);
-    }
-    Ok(Source::Live(Box::new(live)))
 }
 
 /// Says something on stderr that is no error. That nobody can read it is no error either.
@@ -77,9 +75,27 @@ fn note(text: impl std::fmt::Display) {
 
 async fn measure(options: Options, report: &ReportOptions, verbose: bool) -> Result<ExitCode> {
     let output = Output::prepare(report.output.as_deref())?;
-    let state = State::new(rules::thresholds(report.thresholds.as_deref())?);
+    let mut state = State::new(rules::thresholds(report.thresholds.as_deref())?);
+    match report.source {
+        SourceFrom::Live => state = watch_host(state, options, report, verbose).await?,
+        // Nothing has to be waited for.
+        SourceFrom::Trace(_) | SourceFrom::Demo => {
+            Source::open(&report.source, options)?.finish(|record| state.apply(record)).await?;
+        }
+    }
+    if state.regressions() > 0 {
+        note(format_args!(
+            "{} counts went backwards and their larger values were kept: please report this",
+            state.regressions()
+        ));
+    }
+    finish(&state.report(), report, output)
+}
+
+/// Measures this host for as long as was asked for, or until a signal comes.
+async fn watch_host(state: State, options: Options, report: &ReportOptions, verbose: bool) -> Result<State> {
     let mut interrupted = Interrupted::new()?;
-    let mut source = start(options)?;
+    let mut source = Source::open(&SourceFrom::Live, options)?;
     let end = Instant::now() + report.duration;
     let mut progress = Progress::new();
     let until = async {
@@ -88,22 +104,14 @@ async fn measure(options: Options, report: &ReportOptions, verbose: bool) -> Res
             () = interrupted.recv() => {}
         }
     };
-    let state = observe(state, &mut source, until, |state, fresh| {
+    observe(state, &mut source, until, |state, fresh| {
         if fresh {
             announce(&state.report(), verbose);
         } else if progress.wanted() {
             progress.show(&state.report(), end.saturating_duration_since(Instant::now()));
         }
     })
-    .await?;
-    drop((progress, source));
-    if state.regressions() > 0 {
-        note(format_args!(
-            "{} counts went backwards and their larger values were kept: please report this",
-            state.regressions()
-        ));
-    }
-    finish(&state.report(), report, output)
+    .await
 }
 
 /// Folds what the source yields until `until` is ready, and its end. `seen` is called after the first records (with
@@ -133,7 +141,7 @@ async fn observe(
             }
         }
     }
-    fold(&mut state, &source.finish().await?);
+    source.finish(|record| state.apply(record)).await?;
     Ok(state)
 }
 
@@ -173,7 +181,7 @@ async fn diagnose(options: Options) -> Result<ExitCode> {
     let mut bytes = Vec::new();
     doctor::prerequisites(&problems, &mut bytes).context("cannot write the diagnosis")?;
     Output::Stdout.write(&bytes)?;
-    let mut source = start(options)?;
+    let mut source = Source::open(&SourceFrom::Live, options)?;
     let mut state = State::default();
     fold(&mut state, &source.next().await?);
     drop(source);
@@ -183,22 +191,28 @@ async fn diagnose(options: Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn top(options: Options, mut state: State) -> Result<ExitCode> {
+async fn top(from: &SourceFrom, options: Options, mut state: State) -> Result<ExitCode> {
     // Before anything is loaded: without a terminal there is nothing to load it for.
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         bail!("vnet top needs a terminal; use vnet report instead");
     }
-    let mut source = start(options)?;
+    let mut source = Source::open(from, options)?;
     fold(&mut state, &source.next().await?);
     let (sender, receiver) = watch::channel(Arc::new(state.report()));
+    let (player, mut asks) = mpsc::unbounded_channel();
+    let length = source.length_s();
+    let playback = length.map(|length| Playback { timeline: Timeline::new(length), player });
     let feed = async {
         loop {
-            fold(&mut state, &source.next().await?);
+            tokio::select! {
+                Some(ask) = asks.recv() => source.ask(ask, &mut state)?,
+                records = source.next() => fold(&mut state, &records?),
+            }
             sender.send_replace(Arc::new(state.report()));
         }
     };
     let exit = tokio::select! {
-        exit = tui::run(receiver, TuiOptions::from_env()) => exit?,
+        exit = tui::run(receiver, TuiOptions::from_env(), playback) => exit?,
         // The screen is dropped, and with it restored, before this is told.
         failed = feed => return failed,
     };

@@ -1,6 +1,9 @@
 //! The command line: what was typed, and what it means. Nothing else sees clap.
 
+mod record;
 mod rules;
+mod source;
+mod trace;
 
 use std::{
     ffi::OsString, fmt, fs, io, os::unix::fs::MetadataExt, path::PathBuf, process::ExitCode, time::Duration,
@@ -10,8 +13,11 @@ use clap::{Parser, Subcommand, ValueEnum};
 use glob::Pattern;
 use vnet::{filter::Filter, report::Level, topology::Netns};
 
+pub(crate) use record::RecordOptions;
 pub(crate) use rules::RulesAction;
 use rules::{RulesArgs, ThresholdsArg};
+pub(crate) use source::From as SourceFrom;
+pub(crate) use trace::{To, TraceAction, TraceOptions};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,6 +26,8 @@ Examples:
   vnet report --for 30s                 measure for 30 s and print a page for a ticket
   vnet report --format json -o r.json   the same for a program
   vnet rules explain R4                 what a rule checks, by which limits, and why
+  vnet record -o r.vnet --for 1m        record a minute; `vnet top --trace r.vnet` shows it again
+  vnet top --demo                       what it looks like: a recording that is part of vnet
   vnet doctor                           what can be measured on this host, and what is missing
 
 TX and RX are as the guest sees them. vnet needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN.
@@ -46,11 +54,17 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Show queues live on the terminal
-    Top(ThresholdsArg),
+    /// Show queues on the terminal, live or from a recording
+    Top(TopArgs),
     /// Measure for a while and print what was seen
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
+    /// Record this host into a file
+    #[command(after_help = record::EXAMPLES)]
+    Record(record::RecordArgs),
+    /// Look into a recording, or write it for other programs
+    #[command(subcommand, after_help = trace::EXAMPLES)]
+    Trace(trace::TraceVerb),
     /// List the rules that findings come from, their thresholds and sources
     Rules(RulesArgs),
     /// Tell what can be measured here, through which probe, and why the rest cannot
@@ -58,9 +72,19 @@ enum Verb {
 }
 
 #[derive(clap::Args)]
+struct TopArgs {
+    #[command(flatten)]
+    source: source::SourceArgs,
+    #[command(flatten)]
+    thresholds: ThresholdsArg,
+}
+
+#[derive(clap::Args)]
 struct ReportArgs {
-    /// How long to measure
-    #[arg(long = "for", value_name = "DURATION", default_value = "5s", value_parser = positive)]
+    #[command(flatten)]
+    source: source::SourceArgs,
+    /// How long to measure; a recording is read whole
+    #[arg(long = "for", value_name = "DURATION", default_value = "5s", value_parser = positive, conflicts_with_all = ["trace", "demo"])]
     duration: Duration,
     /// How to write it
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -146,19 +170,34 @@ pub(crate) struct Command {
 /// The commands.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// The live screen, judged by the thresholds in this file.
-    Top(Option<PathBuf>),
+    /// The screen.
+    Top(TopOptions),
     /// A report after a while.
     Report(ReportOptions),
+    /// A recording of this host.
+    Record(RecordOptions),
+    /// Looking into a recording.
+    Trace(TraceOptions),
     /// What the rules are.
     Rules(RulesAction),
     /// What can be measured.
     Doctor,
 }
 
+/// What to show.
+#[derive(Debug)]
+pub(crate) struct TopOptions {
+    /// Where from.
+    pub(crate) source: SourceFrom,
+    /// File with thresholds; `None` is the defaults.
+    pub(crate) thresholds: Option<PathBuf>,
+}
+
 /// What to report, and where to.
 #[derive(Debug)]
 pub(crate) struct ReportOptions {
+    /// Where from.
+    pub(crate) source: SourceFrom,
     /// How long to measure.
     pub(crate) duration: Duration,
     /// How to write it.
@@ -198,7 +237,9 @@ impl fmt::Display for Stop {
 pub(crate) fn parse(typed: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Command, Stop> {
     let Args { command, common } = Args::try_parse_from(typed).map_err(Stop)?;
     let action = match command {
-        Verb::Top(args) => Action::Top(args.thresholds),
+        Verb::Top(args) => Action::Top(args.into()),
+        Verb::Record(args) => Action::Record(args.into()),
+        Verb::Trace(verb) => Action::Trace(verb.into()),
         Verb::Rules(args) => Action::Rules(args.into()),
         Verb::Doctor => Action::Doctor,
         Verb::Report(args) => Action::Report(args.into()),
@@ -213,9 +254,16 @@ pub(crate) fn parse(typed: impl IntoIterator<Item = impl Into<OsString> + Clone>
     })
 }
 
+impl From<TopArgs> for TopOptions {
+    fn from(typed: TopArgs) -> Self {
+        Self { source: typed.source.from(), thresholds: typed.thresholds.thresholds }
+    }
+}
+
 impl From<ReportArgs> for ReportOptions {
     fn from(typed: ReportArgs) -> Self {
         Self {
+            source: typed.source.from(),
             duration: typed.duration,
             format: typed.format,
             fail_on: typed.fail_on.map(Level::from),
@@ -322,6 +370,11 @@ mod tests {
             ("report --format xml", "[possible values: text, json]"),
             ("report --fail-on bad", "[possible values: info, warning, critical]"),
             ("top --for 5s", "unexpected argument"),
+            ("report --trace r.vnet --for 5s", "cannot be used with"),
+            ("record", "--output <FILE>"),
+            ("record -o r --retain 10k", "1M at least"),
+            ("trace r.vnet", "unrecognized subcommand"),
+            ("trace export r.vnet --to csv", "[possible values: ndjson, perfetto]"),
             ("top --device tap[", "--device"),
             ("top --netns no/such", "inode number"),
             ("top --netns no-such-namespace", "ip netns"),

@@ -2,7 +2,10 @@
 
 use glob::Pattern;
 
-use crate::topology::{Device, DeviceKey, Netns, Topology};
+use crate::{
+    record::Record,
+    topology::{Device, DeviceKey, Netns, Topology},
+};
 
 /// What the user asked to see; empty lists ask for everything.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +38,20 @@ impl Filter {
     /// Whether the queues of a device are told of. A device that no topology named yet is.
     pub fn admits_key(&self, key: DeviceKey) -> bool {
         !self.refused.contains(&key)
+    }
+
+    /// Leaves in a record only what was asked for.
+    pub fn narrow(&mut self, record: &mut Record) {
+        match record {
+            Record::Topology(topology) => *topology = self.apply(topology),
+            Record::Sample(sample) if !self.refused.is_empty() => {
+                sample.queues.retain(|(key, _)| self.admits_key(key.device));
+                sample.workers.retain(|worker| self.admits_key(worker.queue.device));
+                sample.ended.retain(|key| self.admits_key(key.device));
+                sample.residuals.retain(|(key, _)| self.admits_key(*key));
+            }
+            _ => {}
+        }
     }
 
     fn admits_vm(&self, owner: Option<(u32, &str)>) -> bool {

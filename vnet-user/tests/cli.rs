@@ -37,6 +37,9 @@ fn is_error(output: &Output, told: &str) {
 fn help_teaches() {
     insta::assert_snapshot!("help", stdout(&run(&["--help"])));
     insta::assert_snapshot!("help_report", stdout(&run(&["report", "--help"])));
+    for verb in ["record", "trace"] {
+        insta::assert_snapshot!(format!("help_{verb}"), stdout(&run(&[verb, "--help"])));
+    }
 }
 
 #[test]
@@ -163,4 +166,40 @@ fn without_the_right_to_measure_it_says_what_is_missing() {
     let output = nobody(&["doctor"]).expect("it ran before");
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(stdout(&output).starts_with("Prerequisites:\n  this process lacks CAP_BPF"), "{output:?}");
+}
+
+/// The recording that is part of vnet needs no rights, and is what it is said to be.
+#[test]
+fn the_demo_is_a_whole_recording_of_real_taps() {
+    let output = run(&["report", "--demo", "--format", "json"]);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&report["source"]["kind"], &report["source"]["complete"]), (&"trace".into(), &true.into()));
+    assert_eq!(report["lost"]["events"], 0);
+    let queues: Vec<_> = report["queues"].as_array().expect("queues").iter().collect();
+    let packets = |device: &str, queue: u16| {
+        let row = queues.iter().find(|row| row["device"] == device && row["queue"] == queue);
+        row.and_then(|row| row["tx"]["packets"].as_u64()).unwrap_or_else(|| panic!("{device} {queue}"))
+    };
+    assert!(packets("web0", 3) > 10 * (packets("web0", 0) + packets("web0", 1) + packets("web0", 2)));
+    assert!(packets("db0", 0) > 0 && packets("idle0", 0) == 0);
+}
+
+#[test]
+fn what_is_no_recording_is_an_error_and_a_part_of_one_a_note() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("text").to_owned();
+    is_error(&run(&["report", "--trace", &path("none")]), "No such file or directory");
+    fs::write(path("text"), "packets: 3\n").expect("a file");
+    for arguments in [&["report", "--trace"][..], &["trace", "info"], &["trace", "export"]] {
+        is_error(&run(&[arguments, &[&path("text")]].concat()), "this is no recording of vnet");
+    }
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/demo.vnet");
+    let whole = fs::read(demo).expect("the demo");
+    assert!(whole.len() <= 300 << 10, "{} bytes are part of the program", whole.len());
+    fs::write(path("part"), &whole[..whole.len() - 1]).expect("a file");
+    let output = run(&["report", "--trace", &path("part"), "--format", "json"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stderr(&output).contains("cut off within the block at byte"), "{}", stderr(&output));
+    assert!(stdout(&output).contains("\"complete\": false"));
 }

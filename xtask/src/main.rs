@@ -5,6 +5,7 @@
 mod bench;
 mod build;
 mod command;
+mod demo;
 mod ebpf;
 mod gate;
 mod lab;
@@ -46,8 +47,14 @@ enum Command {
     Ebpf(ebpf::Args),
     /// Set up, build the probes, and build target/release/vnet with the object inside
     Build,
-    /// Build, then show this host's queues live (a report of 5 seconds when there is no terminal)
+    /// Build, then show this host's queues live, or a recording where that is not possible
+    ///
+    /// Without a terminal it is a report of 5 seconds.
     Run(run::Args),
+    /// Make the recording that `vnet top --demo` opens, anew: real taps with a bad layout, on this kernel
+    ///
+    /// Needs root. Takes a minute and a half, in a network namespace of its own.
+    Demo,
     /// The gate: format, lints, documentation, conventions, probes, program, all tests
     ///
     /// Tests that need root or a kernel feature say `skipped: why` without it; these lines are repeated at the end.
@@ -72,6 +79,7 @@ fn main() -> ExitCode {
         Command::Ebpf(args) => ebpf::run(&args, verbose),
         Command::Build => build::run(verbose),
         Command::Run(args) => run::run(&args, verbose),
+        Command::Demo => demo::run(verbose),
         Command::Test => gate::run(verbose),
         Command::Tidy => tidy::run(),
         Command::Bench(args) => bench::run(&args, verbose),

@@ -46,6 +46,12 @@ pub struct Advisor {
 }
 
 impl Advisor {
+    /// One that has seen nothing yet and judges by the same thresholds.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self { thresholds: Arc::clone(&self.thresholds), ..Self::default() }
+    }
+
     /// One that judges by these thresholds.
     pub fn new(thresholds: Thresholds) -> Self {
         Self { thresholds: Arc::new(thresholds), ..Self::default() }

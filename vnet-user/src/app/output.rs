@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
-    io::{self, Write},
+    io::{self, BufWriter, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -56,17 +56,25 @@ impl Output {
     /// # Errors
     /// The disk is full, the pipe closed, the folder gone.
     pub(crate) fn write(self, bytes: &[u8]) -> Result<()> {
+        self.fill(|out| out.write_all(bytes))
+    }
+
+    /// The same with what `fill` writes, which need not be in memory at once. Only to a file is it all or nothing.
+    ///
+    /// # Errors
+    /// As [`Output::write`].
+    pub(crate) fn fill(self, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+        let buffered = |out: &mut dyn Write| {
+            let mut out = BufWriter::new(out);
+            fill(&mut out).and_then(|()| out.flush())
+        };
         match self {
-            Self::Stdout => {
-                let mut out = io::stdout().lock();
-                out.write_all(bytes).and_then(|()| out.flush()).context("cannot write to standard output")
-            }
+            Self::Stdout => buffered(&mut io::stdout().lock()).context("cannot write to standard output"),
             Self::Stream { name, mut file } => {
-                file.write_all(bytes).with_context(|| format!("cannot write {}", name.display()))
+                buffered(&mut file).with_context(|| format!("cannot write {}", name.display()))
             }
-            Self::File { path, permissions } => {
-                replace(&path, permissions, bytes).with_context(|| format!("cannot write {}", path.display()))
-            }
+            Self::File { path, permissions } => replace(&path, permissions, buffered)
+                .with_context(|| format!("cannot write {}", path.display())),
         }
     }
 }
@@ -77,9 +85,13 @@ fn beside(target: &Path) -> io::Result<NamedTempFile> {
     Builder::new().prefix(".vnet-").permissions(Permissions::from_mode(0o666)).tempfile_in(folder)
 }
 
-fn replace(target: &Path, permissions: Permissions, bytes: &[u8]) -> io::Result<()> {
+fn replace(
+    target: &Path,
+    permissions: Permissions,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     let mut file = beside(target)?;
-    file.write_all(bytes)?;
+    write(&mut file)?;
     if target.exists() {
         file.as_file().set_permissions(permissions)?;
     }

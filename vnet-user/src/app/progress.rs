@@ -26,11 +26,15 @@ impl Progress {
 
     /// What was seen so far, and how long it still takes.
     pub(crate) fn show(&mut self, report: &Report, left: Duration) {
+        self.say(|| line(report, left));
+    }
+
+    /// Says something else; at most 60 columns, so that it does not wrap.
+    pub(crate) fn say(&mut self, line: impl FnOnce() -> String) {
         if self.terminal {
             self.shown = true;
-            let line = line(report, left);
             // Nobody is to be told that the progress could not be.
-            let _ = write!(io::stderr(), "\r\x1b[K{line}");
+            let _ = write!(io::stderr(), "\r\x1b[K{}", line());
         }
     }
 }

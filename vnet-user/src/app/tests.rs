@@ -97,6 +97,7 @@ fn a_report_that_cannot_be_written_is_an_error() {
 
 fn options(fail_on: Option<Level>, format: Format) -> ReportOptions {
     ReportOptions {
+        source: SourceFrom::Live,
         duration: Duration::from_secs(1),
         format,
         fail_on,

@@ -62,6 +62,12 @@ impl State {
         Self { advisor: Advisor::new(thresholds), ..Self::default() }
     }
 
+    /// One that has taken nothing yet and goes by the same thresholds.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self { advisor: self.advisor.anew(), ..Self::default() }
+    }
+
     /// Takes one record.
     pub fn apply(&mut self, record: &Record) {
         match record {

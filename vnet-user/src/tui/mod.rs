@@ -15,6 +15,7 @@ pub mod look;
 pub mod screen;
 mod term;
 pub mod text;
+pub mod timeline;
 pub mod ui;
 pub mod units;
 pub mod view;
@@ -36,6 +37,7 @@ use tokio::{
 
 pub use keys::Key;
 pub use look::Look;
+pub use timeline::{Ask, Timeline};
 pub use ui::{Effect, Ui};
 
 use crate::report::Report;
@@ -57,6 +59,15 @@ impl TuiOptions {
     }
 }
 
+/// A recording that is played while it is shown.
+#[derive(Debug)]
+pub struct Playback {
+    /// How it begins.
+    pub timeline: Timeline,
+    /// Whoever plays it.
+    pub player: mpsc::UnboundedSender<Ask>,
+}
+
 /// Why the screen ended. The terminal is as it was before in every case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -73,11 +84,15 @@ pub enum Exit {
 }
 
 /// Shows the newest report until the user quits, a signal comes, the sender of reports is dropped or the terminal goes
-/// away. Prints nothing.
+/// away. What the user asks of a recording goes to its player. Prints nothing.
 ///
 /// # Errors
 /// Standard input or output is no terminal, or the terminal cannot be set up.
-pub async fn run(mut reports: watch::Receiver<Arc<Report>>, options: TuiOptions) -> anyhow::Result<Exit> {
+pub async fn run(
+    mut reports: watch::Receiver<Arc<Report>>,
+    options: TuiOptions,
+    playback: Option<Playback>,
+) -> anyhow::Result<Exit> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         bail!("vnet top needs a terminal; use vnet report instead");
     }
@@ -88,6 +103,9 @@ pub async fn run(mut reports: watch::Receiver<Arc<Report>>, options: TuiOptions)
     let mut screen = term::Screen::take()?;
     let mut input = input::start().context("cannot read the terminal")?;
     let mut ui = Ui::new(reports.borrow_and_update().clone(), 0, 0);
+    if let Some(playback) = &playback {
+        ui = ui.playing(playback.timeline);
+    }
     let mut effect = Effect::Redraw;
     loop {
         if !term::taken() {
@@ -96,6 +114,11 @@ pub async fn run(mut reports: watch::Receiver<Arc<Report>>, options: TuiOptions)
         let shown = match effect {
             Effect::Quit => return Ok(Exit::Quit),
             Effect::None => Ok(()),
+            Effect::Ask(ask) => {
+                // A player that is gone has told why; the reports end with it.
+                let _ = playback.as_ref().map(|playback| playback.player.send(ask));
+                draw(&mut screen, &mut ui, options.look)
+            }
             Effect::Redraw => draw(&mut screen, &mut ui, options.look),
             Effect::Repaint => screen.retake().and_then(|()| draw(&mut screen, &mut ui, options.look)),
             Effect::Suspend => {

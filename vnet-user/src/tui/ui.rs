@@ -10,6 +10,7 @@ use super::{
     layout,
     list::List,
     screen::{SCREENS, Screen},
+    timeline::{Ask, Timeline},
 };
 use crate::report::Report;
 
@@ -17,12 +18,14 @@ use crate::report::Report;
 const FILTER_LONGEST: usize = 64;
 
 /// What the caller does after a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Effect {
     /// Nothing changed.
     None,
     /// Draw.
     Redraw,
+    /// Tell the player of the recording, and draw.
+    Ask(Ask),
     /// Forget what the terminal shows and draw.
     Repaint,
     /// Give the terminal back and stop the process until it is continued.
@@ -49,6 +52,8 @@ pub struct Ui {
     /// Report that came while paused; `facts` stays.
     newer: Option<Arc<Report>>,
     paused: bool,
+    /// What is shown is a recording being played.
+    timeline: Option<Timeline>,
     mode: Mode,
     screen: Screen,
     filter: String,
@@ -65,6 +70,7 @@ impl Ui {
             facts: Facts::new(report),
             newer: None,
             paused: false,
+            timeline: None,
             mode: Mode::Browse,
             screen: Screen::Overview,
             filter: String::new(),
@@ -75,6 +81,17 @@ impl Ui {
         };
         ui.arrange();
         ui
+    }
+
+    /// The same of a recording that is being played.
+    #[must_use]
+    pub fn playing(self, timeline: Timeline) -> Self {
+        Self { timeline: Some(timeline), ..self }
+    }
+
+    /// The recording that is being played.
+    pub fn timeline(&self) -> Option<&Timeline> {
+        self.timeline.as_ref()
     }
 
     /// What is shown.
@@ -185,6 +202,10 @@ impl Ui {
             Action::Jump => self.jump(key),
             Action::Open => self.open_selected(),
             Action::Pause => self.pause(),
+            Action::SeekBack => self.seek(-1.0),
+            Action::SeekOn => self.seek(1.0),
+            Action::Faster => self.faster(1),
+            Action::Slower => self.faster(-1),
             Action::SortNext => self.sort(true),
             Action::SortPrevious => self.sort(false),
             Action::Reverse => {
@@ -260,7 +281,22 @@ impl Ui {
         }
     }
 
+    fn seek(&self, steps: f64) -> Effect {
+        let now = self.latest().source.duration_s;
+        self.timeline.map_or(Effect::None, |timeline| Effect::Ask(timeline.seek(now, steps)))
+    }
+
+    fn faster(&mut self, doublings: i32) -> Effect {
+        self.timeline
+            .as_mut()
+            .and_then(|timeline| timeline.faster(doublings))
+            .map_or(Effect::None, Effect::Ask)
+    }
+
     fn pause(&mut self) -> Effect {
+        if let Some(timeline) = &mut self.timeline {
+            return Effect::Ask(timeline.pause());
+        }
         self.paused = !self.paused;
         if let Some(newer) = self.newer.take_if(|_| !self.paused) {
             self.facts = Facts::new(newer);

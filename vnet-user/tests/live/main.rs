@@ -10,6 +10,7 @@ mod end;
 mod exact;
 mod kill;
 mod nic;
+mod record;
 
 use std::path::Path;
 

@@ -3,7 +3,9 @@
 mod advice;
 mod any;
 mod expect;
+mod file;
 mod outputs;
 mod records;
+mod retain;
 mod same;
 mod scenarios;

@@ -5,6 +5,7 @@ mod pictures;
 mod random;
 mod sequences;
 mod styles;
+mod timeline;
 
 use std::sync::Arc;
 

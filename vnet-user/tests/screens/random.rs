@@ -9,7 +9,7 @@ use vnet::{
         CopiesReport, DeviceReport, Level, QueueReport, Rate, Report, RunsReport, RxReport, TxReport,
         VmReport, WhyReport, WorkerReport,
     },
-    tui::{Key, Look, Ui},
+    tui::{Key, Look, Timeline, Ui},
 };
 
 use crate::{build, draw};
@@ -138,6 +138,8 @@ fn key() -> impl Strategy<Value = Key> {
         Key::Backspace,
         Key::Up,
         Key::Down,
+        Key::Left,
+        Key::Right,
         Key::PageUp,
         Key::PageDown,
         Key::Home,
@@ -145,7 +147,7 @@ fn key() -> impl Strategy<Value = Key> {
     ];
     prop_oneof![
         proptest::sample::select(named.to_vec()),
-        proptest::sample::select("125?/srqgGjk <>".chars().map(Key::Char).collect::<Vec<_>>()),
+        proptest::sample::select("125?/srqgGjk <>[]+-".chars().map(Key::Char).collect::<Vec<_>>()),
         any::<char>().prop_map(Key::Char),
         any::<char>().prop_map(Key::Ctrl),
     ]
@@ -167,6 +169,9 @@ proptest! {
     fn nothing_breaks_it(first in report().boxed(), (width, height) in size(), steps in vec(step().boxed(), 0..24), colour: bool, ascii: bool) {
         let look = Look { colour, ascii };
         let mut ui = Ui::new(first.into(), width, height);
+        if ascii {
+            ui = ui.playing(Timeline::new(f64::from(width)));
+        }
         let mut size = (width, height);
         for step in steps {
             match step {

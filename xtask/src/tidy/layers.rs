@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // The waist.
     ("record", &["topology"]),
     ("topology", &[]),
-    ("filter", &["topology"]),
+    ("filter", &["record", "topology"]),
     // Sources.
     ("live", &["record", "topology", "filter"]),
     ("trace", &["record", "topology", "filter"]),
@@ -25,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("report", &["record", "topology", "state", "advisor"]),
     // Outputs.
     ("export", &["report"]),
+    ("perfetto", &["report"]),
     ("tui", &["report"]),
 ];
 

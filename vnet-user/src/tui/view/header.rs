@@ -10,6 +10,7 @@ use crate::{
         look::Look,
         screen::{SCREENS, Screen},
         text,
+        timeline::Timeline,
         ui::Ui,
     },
 };
@@ -53,6 +54,9 @@ fn state(ui: &Ui, look: Look) -> (String, Style) {
     if let Some(age) = ui.paused_for() {
         return (format!("PAUSED, shown is {} old", duration(age.max(0.0), look)), look.warning());
     }
+    if let Some(timeline) = ui.timeline() {
+        return played(timeline, source.duration_s, source.complete, look);
+    }
     let time = duration(source.duration_s, look);
     match source.kind {
         None => ("starting".to_owned(), look.plain()),
@@ -62,6 +66,20 @@ fn state(ui: &Ui, look: Look) -> (String, Style) {
         }
         Some(SourceKind::Trace) => (format!("recording of {time}"), look.plain()),
         Some(SourceKind::Model) => (format!("model of {time}"), look.plain()),
+    }
+}
+
+/// Where a recording is, and how it goes on.
+fn played(timeline: &Timeline, now: f64, complete: bool, look: Look) -> (String, Style) {
+    let at = format!("{} of {}", duration(now, look), duration(timeline.length_s.max(now), look));
+    if timeline.paused {
+        return (format!("PAUSED at {at}"), look.warning());
+    }
+    match () {
+        () if now >= timeline.length_s && complete => (format!("ended, {at}"), look.plain()),
+        () if now >= timeline.length_s => (format!("{at}, its end is missing"), look.warning()),
+        () if timeline.as_recorded() => (format!("at {at}"), look.plain()),
+        () => (format!("at {at}, {} times as fast", timeline.speed()), look.plain()),
     }
 }
 

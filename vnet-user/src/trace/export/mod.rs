@@ -1,0 +1,4 @@
+//! Recordings for other programs.
+
+pub mod ndjson;
+pub mod text;
