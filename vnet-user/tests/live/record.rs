@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use vnet::{record::Record, state::State, trace::Reader};
+use vnet::{state::State, trace::Reader};
 use vnet_driver::{
     frame::Frame,
     load, need,
@@ -114,9 +114,8 @@ fn killed_fifty_times_it_is_readable_up_to_the_last_whole_block() -> Result<()> 
         };
         let mut reader = Reader::new(&*bytes)?;
         let mut state = State::default();
-        let records: Vec<Record> = reader.by_ref().collect();
-        for record in &records {
-            state.apply(record);
+        for record in reader.by_ref() {
+            state.apply(&record);
         }
         assert!(!reader.seen().ended && !state.report().source.complete, "at moment {moment}");
         assert!(

@@ -11,23 +11,25 @@ use crate::any::record;
 
 fn written(records: &[Record], flush: impl Fn(usize) -> bool, picture: impl Fn(usize) -> bool) -> Vec<u8> {
     let mut file = Vec::new();
-    let mut writer = Writer::new(&mut file).unwrap();
+    let mut writer = Writer::new(&mut file).expect("memory takes it");
     for (i, record) in records.iter().enumerate() {
-        writer.push(record).unwrap();
+        writer.push(record).expect("memory takes it");
         // After its end a recording has nothing to say.
         if picture(i) && !matches!(record, Record::End(_)) {
-            writer.picture().unwrap();
+            writer.picture().expect("memory takes it");
         } else if flush(i) {
-            writer.flush().unwrap();
+            writer.flush().expect("memory takes it");
         }
     }
-    writer.flush().unwrap();
+    writer.flush().expect("memory takes it");
     file
 }
 
 fn report(records: &[Record]) -> String {
     let mut state = State::default();
-    records.iter().for_each(|record| state.apply(record));
+    for record in records {
+        state.apply(record);
+    }
     serde_json::to_string(&state.report()).expect("a report is JSON")
 }
 
@@ -49,7 +51,7 @@ fn small() -> (Vec<Record>, Vec<u8>) {
         "sample 3s; 1/7#0 worker ended; 1/7 residuals tx=-1",
         "end 4s",
     ];
-    let records: Vec<_> = lines.iter().map(|line| crate::records::parse(line).unwrap()).collect();
+    let records: Vec<_> = lines.iter().map(|line| crate::records::parse(line).expect("a record")).collect();
     let file = written(&records, |i| i % 2 == 1, |i| i == 3);
     (records, file)
 }

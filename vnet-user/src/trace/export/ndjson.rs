@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     record::{Flow, Lost, Nanos, QueueCounts, Record, Sample, Source, Vhost, Worker},
-    topology::{Device, DeviceKey, QueueKey},
+    topology::{Device, DeviceKey, Invisible, QueueKey},
 };
 
 /// Which device.
@@ -100,6 +100,7 @@ enum Line<'a> {
     Source(&'a Source),
     Topology {
         devices: Vec<At<Place, DeviceLine<'a>>>,
+        invisible: &'a [Invisible],
     },
     Sample {
         at_ns: Nanos,
@@ -126,7 +127,7 @@ pub fn write(record: &Record, out: &mut (impl io::Write + ?Sized)) -> io::Result
                 .devices
                 .iter()
                 .map(|device| At { place: device.key.into(), thing: device_line(device) });
-            Line::Topology { devices: devices.collect() }
+            Line::Topology { devices: devices.collect(), invisible: &topology.invisible }
         }
         Record::Sample(sample) => sample_line(sample),
         Record::Lost(lost) => Line::Lost(lost),

@@ -50,6 +50,9 @@ fn write_topology(topology: &Topology, out: &mut (impl io::Write + ?Sized)) -> i
             device.kind
         )?;
     }
+    for row in &topology.invisible {
+        writeln!(out, "  invisible {:?} {:?} of {} ({})", row.kind, row.device, row.comm, row.pid)?;
+    }
     Ok(())
 }
 
