@@ -77,6 +77,11 @@ impl State {
         self.regressions
     }
 
+    /// Forgets devices that are gone, which are otherwise told of to the end: for who observes without one.
+    pub fn forget_gone(&mut self) {
+        self.devices.retain(|_, known| known.device.as_ref().is_some_and(|device| device.present));
+    }
+
     fn topology(&mut self, topology: &Topology) {
         for device in self.devices.values_mut().filter_map(|known| known.device.as_mut()) {
             device.present = false;
