@@ -1,7 +1,9 @@
 //! Wires one source to the outputs.
 
+mod notify;
 mod output;
 mod progress;
+mod serve;
 mod source;
 
 use std::{
@@ -33,6 +35,8 @@ use output::Output;
 use progress::Progress;
 use source::Source;
 
+pub(crate) use serve::ServeOptions;
+
 /// Does what is asked for.
 ///
 /// # Errors
@@ -52,6 +56,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
     runtime.block_on(async {
         match command.action {
             Action::Top => top(options).await,
+            Action::Serve(serve) => serve::serve(options, &serve, command.verbose).await,
             Action::Report(report) => measure(options, &report, command.verbose).await,
             Action::Doctor => diagnose(options).await,
         }

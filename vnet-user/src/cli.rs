@@ -1,5 +1,7 @@
 //! The command line: what was typed, and what it means. Nothing else sees clap.
 
+mod serve;
+
 use std::{
     ffi::OsString, fmt, fs, io, os::unix::fs::MetadataExt, path::PathBuf, process::ExitCode, time::Duration,
 };
@@ -8,12 +10,15 @@ use clap::{Parser, Subcommand, ValueEnum};
 use glob::Pattern;
 use vnet::{filter::Filter, report::Level, topology::Netns};
 
+use crate::app::ServeOptions;
+
 const EXAMPLES: &str = "\
 Examples:
   vnet top                              watch every queue of this host
   vnet top --device 'vnet*'             only devices whose names begin with vnet
   vnet report --for 30s                 measure for 30 s and print a page for a ticket
   vnet report --format json -o r.json   the same for a program
+  vnet serve                            a Prometheus exporter
   vnet doctor                           what can be measured on this host, and what is missing
 
 TX and RX are as the guest sees them. vnet needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN.
@@ -42,6 +47,9 @@ struct Args {
 enum Verb {
     /// Show queues live on the terminal
     Top,
+    /// Answer Prometheus, with a page for people
+    #[command(after_help = serve::EXAMPLES)]
+    Serve(serve::ServeArgs),
     /// Measure for a while and print what was seen
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
@@ -138,6 +146,8 @@ pub(crate) struct Command {
 pub(crate) enum Action {
     /// The live screen.
     Top,
+    /// The exporter.
+    Serve(ServeOptions),
     /// A report after a while.
     Report(ReportOptions),
     /// What can be measured.
@@ -185,6 +195,7 @@ pub(crate) fn parse(typed: impl IntoIterator<Item = impl Into<OsString> + Clone>
     let Args { command, common } = Args::try_parse_from(typed).map_err(Stop)?;
     let action = match command {
         Verb::Top => Action::Top,
+        Verb::Serve(args) => Action::Serve(args.into()),
         Verb::Doctor => Action::Doctor,
         Verb::Report(args) => Action::Report(args.into()),
     };
@@ -297,7 +308,8 @@ mod tests {
         for (line, told) in [
             ("", "Usage"),
             ("tops", "unrecognized subcommand"),
-            ("serve", "unrecognized subcommand"),
+            ("serve --listen 10069", "invalid socket address"),
+            ("serve --per-queue some", "auto, off or a number"),
             ("report --for 0s", "longer than 0"),
             ("report --for 5", "write it as 5s"),
             ("report --for -5s", "unexpected argument"),

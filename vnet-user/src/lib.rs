@@ -3,6 +3,7 @@
 //! Data flows one way: a source yields [`record::Record`]s, state folds them, the report is
 //! read off the state, and every output shows the report.
 
+pub mod export;
 pub mod filter;
 pub mod live;
 pub mod model;

@@ -1,0 +1,58 @@
+//! `vnet serve`: a source, folded as it goes, and an exporter of what is known.
+
+use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+
+use anyhow::{Context, Result};
+use tokio::{net::TcpListener, sync::watch};
+use vnet::{
+    export::{Exporter, PerQueue},
+    live::Options,
+    state::State,
+};
+
+use super::{Interrupted, announce, fold, note, notify::Supervisor, start};
+
+/// How and to whom to answer.
+#[derive(Debug)]
+pub(crate) struct ServeOptions {
+    /// Where.
+    pub(crate) listen: SocketAddr,
+    /// Which devices have series per queue pair.
+    pub(crate) per_queue: PerQueue,
+}
+
+/// Answers until a signal ends it.
+pub(super) async fn serve(options: Options, serve: &ServeOptions, verbose: bool) -> Result<ExitCode> {
+    // Before anything is loaded: without an address there is nothing to load it for.
+    let listener = TcpListener::bind(serve.listen).await;
+    let listener = listener.with_context(|| format!("cannot listen at {}", serve.listen))?;
+    let mut interrupted = Interrupted::new()?;
+    let supervisor = Supervisor::from_env();
+    let interval = options.interval;
+    let mut source = start(options)?;
+    let mut state = State::default();
+    fold(&mut state, &source.next().await?);
+    let report = state.report();
+    announce(&report, verbose);
+    let (sender, receiver) = watch::channel(Arc::new(report));
+    let exporter = Exporter::new(receiver, serve.per_queue, interval)?;
+    note(format_args!("listening at http://{}/", listener.local_addr().context("no address")?));
+    supervisor.tell("READY=1");
+    let feed = async {
+        loop {
+            fold(&mut state, &source.next().await?);
+            sender.send_replace(Arc::new(state.report()));
+            // Who has read this report knows that they are gone.
+            state.forget_gone();
+            supervisor.alive();
+        }
+    };
+    let stop = async {
+        interrupted.recv().await;
+        supervisor.tell("STOPPING=1");
+    };
+    tokio::select! {
+        done = exporter.serve(listener, stop) => done.map(|()| ExitCode::SUCCESS),
+        failed = feed => failed,
+    }
+}
