@@ -11,6 +11,7 @@ mod lab;
 mod libtest;
 mod paths;
 mod progress;
+mod prometheus;
 mod run;
 mod setup;
 mod tidy;
@@ -59,6 +60,8 @@ enum Command {
     /// Needs root. `bench probes` loads a live tap at full rate, `bench scale` makes 500 taps; both in network
     /// namespaces of their own. Run it on a quiet machine: other load is measured with it.
     Bench(bench::Args),
+    /// Bring a Prometheus for the tests into the cache and tell its folder: `VNET_PROMETHEUS=$(cargo xtask prometheus)`
+    Prometheus,
     /// Boot emulated machines: vnet against their kernels, or any program
     Lab(lab::Args),
 }
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, verbose),
         Command::Test => gate::run(verbose),
         Command::Tidy => tidy::run(),
+        Command::Prometheus => prometheus::run(),
         Command::Bench(args) => bench::run(&args, verbose),
     };
     end(done.map(|()| ExitCode::SUCCESS))
