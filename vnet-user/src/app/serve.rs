@@ -42,8 +42,7 @@ pub(super) async fn serve(options: Options, serve: &ServeOptions, verbose: bool)
         loop {
             fold(&mut state, &source.next().await?);
             sender.send_replace(Arc::new(state.report()));
-            // Who has read this report knows that they are gone.
-            state.forget_gone();
+            state.forget(&source.forget_gone());
             supervisor.alive();
         }
     };

@@ -1,7 +1,7 @@
 //! The source that a command reads.
 
 use anyhow::Result;
-use vnet::{live::Live, record::Record};
+use vnet::{live::Live, record::Record, topology::DeviceKey};
 
 /// Any source.
 pub(crate) enum Source {
@@ -22,6 +22,15 @@ impl Source {
                 Some(records) => Ok(records),
                 None => std::future::pending().await,
             },
+        }
+    }
+
+    /// Forgets devices that are gone for good, for an observation without an end; see [`Live::forget_gone`].
+    pub(crate) fn forget_gone(&mut self) -> Vec<DeviceKey> {
+        match self {
+            Self::Live(live) => live.forget_gone(),
+            #[cfg(test)]
+            Self::Records(_) => Vec::new(),
         }
     }
 

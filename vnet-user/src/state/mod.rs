@@ -77,9 +77,11 @@ impl State {
         self.regressions
     }
 
-    /// Forgets devices that are gone, which are otherwise told of to the end: for who observes without one.
-    pub fn forget_gone(&mut self) {
-        self.devices.retain(|_, known| known.device.as_ref().is_some_and(|device| device.present));
+    /// Forgets devices that the source has forgotten: their keys may come to mean others.
+    pub fn forget(&mut self, devices: &[DeviceKey]) {
+        for key in devices {
+            self.devices.remove(key);
+        }
     }
 
     fn topology(&mut self, topology: &Topology) {

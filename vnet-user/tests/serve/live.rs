@@ -1,9 +1,16 @@
 //! Live traffic of taps, as a real Prometheus has it in the end.
 
-use std::{os::unix::net::UnixDatagram, process::Command, time::Duration};
+use std::{
+    os::unix::net::UnixDatagram,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use vnet_driver::{
+    frame::Frame,
     load::{self, Mix, Share},
     need,
     netns::Netns,
@@ -77,6 +84,52 @@ fn prometheus_has_what_really_happened() -> Result<()> {
     Ok(())
 }
 
+/// Devices of the namespace in a report, those that are gone included.
+fn listed(vnet: &Serve) -> Result<usize> {
+    let report: Value = serde_json::from_str(&vnet.body("/report.json")?)?;
+    Ok(report["devices"].as_array().context("no devices")?.len())
+}
+
+#[test]
+fn what_is_gone_is_forgotten_in_the_end() -> Result<()> {
+    need!(live());
+    let netns = Netns::new()?;
+    let vnet = Serve::start(&["--netns", &netns.inode().to_string(), "--interval", "100ms"])?;
+    let stays = Tap::new(&netns, &Config::new("stays", 1))?;
+    let mut sent = 0;
+    for round in 0..60 {
+        let tap = Tap::new(&netns, &Config::new("tap0", 2))?;
+        load::transmit(&tap.files()[1], &[Frame::plain(60)], 3)?;
+        load::transmit(&stays.files()[0], &[Frame::plain(60)], 2)?;
+        sent += 2;
+        if round % 20 == 0 {
+            assert!(vnet.body("/metrics")?.contains("vnet_devices "));
+        }
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while listed(&vnet)? != 1 {
+        ensure!(Instant::now() < deadline, "{} devices are still told of", listed(&vnet)?);
+        thread::sleep(Duration::from_millis(50));
+    }
+    // What has been there all the time has lost nothing, and what comes under an old name is counted from its beginning.
+    let tap = Tap::new(&netns, &Config::new("tap0", 2))?;
+    load::transmit(&tap.files()[1], &[Frame::plain(60)], 7)?;
+    let name = |device, queue| {
+        format!(
+            "\nvnet_tx_packets_total{{netns=\"{}\",device=\"{device}\",queue=\"{queue}\"}} ",
+            netns.inode()
+        )
+    };
+    for wanted in [format!("{}{sent}\n", name("stays", 0)), format!("{}7\n", name("tap0", 1))] {
+        while !vnet.body("/metrics")?.contains(&wanted) {
+            ensure!(Instant::now() < deadline, "no {wanted}{}", vnet.body("/metrics")?);
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+    assert!(vnet.body("/metrics")?.contains("\nvnet_lost_events_total 0\n"));
+    Ok(())
+}
+
 #[test]
 fn it_says_when_it_is_ready_and_well_and_ends_in_order() -> Result<()> {
     need!(live());
@@ -98,7 +151,7 @@ fn it_says_when_it_is_ready_and_well_and_ends_in_order() -> Result<()> {
         assert_eq!(hear()?, "WATCHDOG=1");
     }
     assert_eq!(vnet.body("/healthz")?, "ok\n");
-    let report: serde_json::Value = serde_json::from_str(&vnet.body("/report.json")?)?;
+    let report: Value = serde_json::from_str(&vnet.body("/report.json")?)?;
     assert_eq!(report["schema"], 1);
     let (status, said) = vnet.end()?;
     assert!(status.success() && said.is_empty(), "{status}: {said}");
