@@ -58,7 +58,7 @@ enum Command {
     /// Measure what counting costs, with the limit beside each figure
     ///
     /// Needs root. `bench probes` loads a live tap at full rate, `bench scale` makes 500 taps; both in network
-    /// namespaces of their own. Run it on a quiet machine: other load is measured with it.
+    /// namespaces of their own. `bench scrape` needs neither. Run it on a quiet machine: other load is measured with it.
     Bench(bench::Args),
     /// Bring a Prometheus for the tests into the cache and tell its folder: `VNET_PROMETHEUS=$(cargo xtask prometheus)`
     Prometheus,
