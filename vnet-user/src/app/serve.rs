@@ -1,11 +1,11 @@
 //! `vnet serve`: a source, folded as it goes, and an exporter of what is known.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result};
 use tokio::{net::TcpListener, sync::watch};
 use vnet::{
-    export::{Exporter, PerQueue},
+    export::{Exporter, PerQueue, Web},
     live::Options,
     state::State,
 };
@@ -19,6 +19,8 @@ pub(crate) struct ServeOptions {
     pub(crate) listen: SocketAddr,
     /// Which devices have series per queue pair.
     pub(crate) per_queue: PerQueue,
+    /// A file that says who may ask, and with which certificate to answer.
+    pub(crate) web: Option<PathBuf>,
 }
 
 /// Answers until a signal ends it.
@@ -26,6 +28,8 @@ pub(super) async fn serve(options: Options, serve: &ServeOptions, verbose: bool)
     // Before anything is loaded: without an address there is nothing to load it for.
     let listener = TcpListener::bind(serve.listen).await;
     let listener = listener.with_context(|| format!("cannot listen at {}", serve.listen))?;
+    let web = serve.web.as_deref().map(Web::read).transpose()?.unwrap_or_default();
+    let scheme = web.scheme();
     let mut interrupted = Interrupted::new()?;
     let supervisor = Supervisor::from_env();
     let interval = options.interval;
@@ -35,8 +39,8 @@ pub(super) async fn serve(options: Options, serve: &ServeOptions, verbose: bool)
     let report = state.report();
     announce(&report, verbose);
     let (sender, receiver) = watch::channel(Arc::new(report));
-    let exporter = Exporter::new(receiver, serve.per_queue, interval)?;
-    note(format_args!("listening at http://{}/", listener.local_addr().context("no address")?));
+    let exporter = Exporter::new(receiver, serve.per_queue, interval, web)?;
+    note(format_args!("listening at {scheme}://{}/", listener.local_addr().context("no address")?));
     supervisor.tell("READY=1");
     let feed = async {
         loop {

@@ -1,6 +1,9 @@
 //! Arguments of `vnet serve`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use vnet::export::PerQueue;
 
@@ -23,11 +26,14 @@ pub(super) struct ServeArgs {
     /// Series for each queue pair: `auto` up to 512 queue pairs and none above, `off`, or a number of queue pairs
     #[arg(long, value_name = "auto|off|N", default_value = "auto", value_parser = per_queue)]
     per_queue: PerQueue,
+    /// TLS and passwords, in the web configuration file of Prometheus (YAML)
+    #[arg(long, value_name = "FILE")]
+    web_config: Option<PathBuf>,
 }
 
 impl From<ServeArgs> for ServeOptions {
     fn from(typed: ServeArgs) -> Self {
-        Self { listen: typed.listen, per_queue: typed.per_queue }
+        Self { listen: typed.listen, per_queue: typed.per_queue, web: typed.web_config }
     }
 }
 

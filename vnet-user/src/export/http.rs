@@ -6,7 +6,7 @@ use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Bytes,
-    header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
 };
 
 use super::{Exporter, collector, negotiate, openmetrics, own::Refused, page};
@@ -15,8 +15,19 @@ use crate::report::json;
 pub(super) type Answer = Response<Full<Bytes>>;
 
 impl Exporter {
-    /// The answer to a request. Its body, if it has one, is not read.
-    pub(super) fn answer<T>(&self, request: &Request<T>) -> Answer {
+    /// The answer to a request, if who asks may have one. Its body, if it has one, is not read.
+    pub(super) async fn admit<T>(&self, request: Request<T>) -> Answer {
+        let shown = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        if self.web.admits(shown).await {
+            return self.answer(&request);
+        }
+        self.shared.tally.refuse(Refused::Unauthorized);
+        let mut answer = plain(StatusCode::UNAUTHORIZED, "name and password are needed\n");
+        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"vnet\""));
+        answer
+    }
+
+    fn answer<T>(&self, request: &Request<T>) -> Answer {
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             self.shared.tally.refuse(Refused::Unknown);
             let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered\n");

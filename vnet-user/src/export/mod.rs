@@ -14,6 +14,7 @@ mod seen;
 mod server;
 mod values;
 mod view;
+mod web;
 
 use std::{
     collections::HashMap,
@@ -32,6 +33,7 @@ pub use seen::{LARGE, PerQueue};
 pub use server::CONNECTIONS;
 pub use values::{Histogram, Reasons};
 pub use view::{Shown, View};
+pub use web::Web;
 
 use crate::report::Report;
 use collector::Exposition;
@@ -42,6 +44,7 @@ use seen::Seen;
 pub struct Exporter {
     shared: Arc<Shared>,
     exposition: Exposition,
+    web: Web,
 }
 
 /// What is read at a scrape.
@@ -58,7 +61,7 @@ struct Shared {
 }
 
 impl Exporter {
-    /// Exports what comes through `reports`, at least one each `interval`.
+    /// Exports what comes through `reports`, at least one each `interval`, to whom `web` admits.
     ///
     /// # Errors
     /// Never, unless two rows of [`METRICS`] are the same.
@@ -66,6 +69,7 @@ impl Exporter {
         reports: watch::Receiver<Arc<Report>>,
         per_queue: PerQueue,
         interval: Duration,
+        web: Web,
     ) -> Result<Self> {
         let shared = Arc::new(Shared {
             reports,
@@ -76,7 +80,7 @@ impl Exporter {
             patience: (interval * 3).max(Duration::from_secs(10)),
         });
         shared.follow();
-        Ok(Self { exposition: Exposition::new(&shared)?, shared })
+        Ok(Self { exposition: Exposition::new(&shared)?, shared, web })
     }
 
     /// Answers at `listener` until `stop` is ready; answers that are under way are given a moment more.

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, convert::Infallible, future::Future, pin::pin, 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
@@ -61,13 +62,20 @@ pub(super) async fn run(listener: TcpListener, exporter: &Arc<Exporter>, stop: i
     let _late = timeout(LEAVE, leave).await;
 }
 
-/// One request, one answer.
+/// One connection, in TLS where that is wanted.
 async fn connection(stream: TcpStream, exporter: Arc<Exporter>) {
+    let Some(tls) = &exporter.web.tls else { return talk(stream, &exporter).await };
+    match timeout(ASKING, tls.accept(stream)).await {
+        Ok(Ok(stream)) => talk(stream, &exporter).await,
+        Ok(Err(_)) => exporter.shared.tally.refuse(Refused::Handshake),
+        Err(_) => exporter.shared.tally.refuse(Refused::Slow),
+    }
+}
+
+/// One request, one answer.
+async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, exporter: &Exporter) {
     let tally = &exporter.shared.tally;
-    let answer = service_fn(|request| {
-        let answer = exporter.answer(&request);
-        async { Ok::<_, Infallible>(answer) }
-    });
+    let answer = service_fn(|request| async { Ok::<_, Infallible>(exporter.admit(request).await) });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(ASKING)

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use tokio::{net::TcpListener, runtime, sync::watch};
 use vnet::{
-    export::{Exporter, PerQueue},
+    export::{Exporter, PerQueue, Web},
     report::{
         CopiesReport, DeviceReport, Distance, Finding, InterruptReport, Known, Level, ProbeReport,
         QueueReport, Report, RunsReport, RxReport, SizeReport, TxReport, WhyReport, WorkerReport,
@@ -149,7 +149,7 @@ fn given(n: u64) -> RxReport {
 pub(crate) fn exporter(report: Report, per_queue: PerQueue) -> Result<Exporter> {
     // The channel's other end is gone: no other report comes.
     let (_, receiver) = watch::channel(Arc::new(report));
-    Exporter::new(receiver, per_queue, Duration::from_secs(1))
+    Exporter::new(receiver, per_queue, Duration::from_secs(1), Web::default())
 }
 
 /// Serves, in a thread of its own and to the end of the test, counts that grow ten times a second.
@@ -174,7 +174,8 @@ pub(crate) fn serve(vms: u32, nics: u32, pairs: u16) -> Result<SocketAddr> {
         Arc::new(report)
     };
     let (sender, receiver) = watch::channel(Arc::new(first));
-    let exporter = Exporter::new(receiver, PerQueue::Auto, Duration::from_secs(1)).context("no exporter")?;
+    let exporter = Exporter::new(receiver, PerQueue::Auto, Duration::from_secs(1), Web::default())
+        .context("no exporter")?;
     thread::spawn(move || {
         runtime.block_on(async {
             let listener = TcpListener::from_std(listener).expect("a listener");

@@ -7,6 +7,7 @@ mod full;
 mod live;
 mod prometheus;
 mod run;
+mod secret;
 
 use std::path::PathBuf;
 
