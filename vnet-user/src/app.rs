@@ -1,10 +1,12 @@
 //! Wires one source to the outputs.
 
+mod notify;
 mod output;
 mod play;
 mod progress;
 mod record;
 mod rules;
+mod serve;
 mod source;
 mod trace;
 
@@ -37,6 +39,8 @@ use output::Output;
 use progress::Progress;
 use source::Source;
 
+pub(crate) use serve::ServeOptions;
+
 /// Does what is asked for.
 ///
 /// # Errors
@@ -61,6 +65,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             }
             Action::Record(record) => record::run(options, &record, command.verbose).await,
             Action::Trace(trace) => trace::run(options.filter, &trace),
+            Action::Serve(serve) => serve::serve(options, &serve, command.verbose).await,
             Action::Report(report) => measure(options, &report, command.verbose).await,
             Action::Rules(action) => rules::tell(action),
             Action::Doctor => diagnose(options).await,

@@ -2,6 +2,7 @@
 
 mod record;
 mod rules;
+mod serve;
 mod source;
 mod trace;
 
@@ -13,6 +14,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use glob::Pattern;
 use vnet::{filter::Filter, report::Level, topology::Netns};
 
+use crate::app::ServeOptions;
 pub(crate) use record::RecordOptions;
 pub(crate) use rules::RulesAction;
 use rules::{RulesArgs, ThresholdsArg};
@@ -28,6 +30,7 @@ Examples:
   vnet rules explain R4                 what a rule checks, by which limits, and why
   vnet record -o r.vnet --for 1m        record a minute; `vnet top --trace r.vnet` shows it again
   vnet top --demo                       what it looks like: a recording that is part of vnet
+  vnet serve                            a Prometheus exporter
   vnet doctor                           what can be measured on this host, and what is missing
 
 TX and RX are as the guest sees them. vnet needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN.
@@ -56,6 +59,9 @@ struct Args {
 enum Verb {
     /// Show queues on the terminal, live or from a recording
     Top(TopArgs),
+    /// Answer Prometheus, with a page for people
+    #[command(after_help = serve::EXAMPLES)]
+    Serve(serve::ServeArgs),
     /// Measure for a while and print what was seen
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
@@ -172,6 +178,8 @@ pub(crate) struct Command {
 pub(crate) enum Action {
     /// The screen.
     Top(TopOptions),
+    /// The exporter.
+    Serve(ServeOptions),
     /// A report after a while.
     Report(ReportOptions),
     /// A recording of this host.
@@ -241,6 +249,7 @@ pub(crate) fn parse(typed: impl IntoIterator<Item = impl Into<OsString> + Clone>
         Verb::Record(args) => Action::Record(args.into()),
         Verb::Trace(verb) => Action::Trace(verb.into()),
         Verb::Rules(args) => Action::Rules(args.into()),
+        Verb::Serve(args) => Action::Serve(args.into()),
         Verb::Doctor => Action::Doctor,
         Verb::Report(args) => Action::Report(args.into()),
     };
@@ -361,7 +370,8 @@ mod tests {
         for (line, told) in [
             ("", "Usage"),
             ("tops", "unrecognized subcommand"),
-            ("serve", "unrecognized subcommand"),
+            ("serve --listen 10069", "invalid socket address"),
+            ("serve --per-queue some", "auto, off or a number"),
             ("report --for 0s", "longer than 0"),
             ("report --for 5", "write it as 5s"),
             ("report --for -5s", "unexpected argument"),

@@ -4,6 +4,7 @@
 //! read off the state, and every output shows the report.
 
 pub mod advisor;
+pub mod export;
 pub mod filter;
 pub mod live;
 pub mod model;

@@ -25,6 +25,8 @@ enum What {
     Scale,
     /// Instructions that vnet adds to a packet through vhost, in emulated machines; runs of each program per packet
     Vhost,
+    /// Time and memory of scrapes of a host with 100 VMs, and of 4 and 16 times as many
+    Scrape,
 }
 
 impl What {
@@ -34,13 +36,15 @@ impl What {
             Self::Probes => "probes",
             Self::Scale => "scale",
             Self::Vhost => "vhost",
+            Self::Scrape => "scrape",
         }
     }
 }
 
 /// Builds the probes and everything else, then measures: nothing is compiled meanwhile.
 pub(crate) fn run(args: &Args, verbose: bool) -> Result<()> {
-    let mut wanted = args.what.map_or(vec![What::Probes, What::Scale, What::Vhost], |what| vec![what]);
+    let mut wanted =
+        args.what.map_or(vec![What::Probes, What::Scale, What::Scrape, What::Vhost], |what| vec![what]);
     let emulated: Vec<_> = wanted.extract_if(.., |what| *what == What::Vhost).collect();
     if !wanted.is_empty() {
         here(&wanted, verbose)?;

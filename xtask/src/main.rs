@@ -12,6 +12,7 @@ mod lab;
 mod libtest;
 mod paths;
 mod progress;
+mod prometheus;
 mod run;
 mod setup;
 mod tidy;
@@ -64,8 +65,10 @@ enum Command {
     /// Measure what counting costs, with the limit beside each figure
     ///
     /// Needs root. `bench probes` loads a live tap at full rate, `bench scale` makes 500 taps; both in network
-    /// namespaces of their own. Run it on a quiet machine: other load is measured with it.
+    /// namespaces of their own. `bench scrape` needs neither. Run it on a quiet machine: other load is measured with it.
     Bench(bench::Args),
+    /// Bring a Prometheus for the tests into the cache and tell its folder: `VNET_PROMETHEUS=$(cargo xtask prometheus)`
+    Prometheus,
     /// Boot emulated machines: vnet against their kernels, or any program
     Lab(lab::Args),
 }
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::Demo => demo::run(verbose),
         Command::Test => gate::run(verbose),
         Command::Tidy => tidy::run(),
+        Command::Prometheus => prometheus::run(),
         Command::Bench(args) => bench::run(&args, verbose),
     };
     end(done.map(|()| ExitCode::SUCCESS))

@@ -5,6 +5,7 @@ use vnet::{
     live::{Live, Options},
     record::Record,
     state::State,
+    topology::DeviceKey,
     tui::Ask,
 };
 
@@ -70,6 +71,16 @@ impl Source {
     /// Seconds since counting began at its end; `None` where that is not known yet.
     pub(crate) fn length_s(&self) -> Option<f64> {
         if let Self::Trace(played) = self { Some(played.length_s()) } else { None }
+    }
+
+    /// Forgets devices that are gone for good, for an observation without an end; see [`Live::forget_gone`].
+    pub(crate) fn forget_gone(&mut self) -> Vec<DeviceKey> {
+        match self {
+            Self::Live(live) => live.forget_gone(),
+            Self::Trace(_) => Vec::new(),
+            #[cfg(test)]
+            Self::Records(_) => Vec::new(),
+        }
     }
 
     /// Hands on all that is left, without waiting for its time: of this host the last sample and the end, of a recording

@@ -1,5 +1,7 @@
 //! Reads the probes' counters: sums rows over CPUs, without system calls while nothing is dropped.
 
+mod forget;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,

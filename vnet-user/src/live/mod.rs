@@ -9,6 +9,7 @@ mod cache;
 mod counters;
 mod demand;
 mod files;
+mod forget;
 pub mod inventory;
 mod ioctl;
 mod kernel;
@@ -28,7 +29,7 @@ mod symbols;
 mod vhost;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs,
     os::fd::OwnedFd,
     time::{Duration, Instant, SystemTime},
@@ -109,6 +110,8 @@ pub struct Live {
     demand: Demand,
     /// Devices that were there when counting began.
     old: HashSet<DeviceKey>,
+    /// Per device that is gone, samples since.
+    gone: HashMap<DeviceKey, u32>,
     modules: Modules,
     source: Source,
     /// What is not counted of taps that go through NAPI.
@@ -176,6 +179,7 @@ impl Live {
             residuals: Residuals::default(),
             demand: Demand::default(),
             old: devices.iter().map(|device| device.key).collect(),
+            gone: HashMap::new(),
             modules,
             source,
             napi,
@@ -290,6 +294,7 @@ impl Live {
         let present: HashSet<DeviceKey> =
             devices.filter(|device| device.present).map(|device| device.key).collect();
         self.counters.release(&mut self.loaded.maps, |key| present.contains(&key.device));
+        self.note_gone(&present);
         let queues: Vec<_> =
             queues.into_iter().filter(|(key, _)| self.options.filter.admits_key(key.device)).collect();
         let counters = &self.counters;

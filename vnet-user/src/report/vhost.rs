@@ -26,6 +26,9 @@ pub struct WorkerReport {
     /// Share of time it ran over the whole observation.
     #[serde(skip)]
     pub average_busy: Option<f64>,
+    /// Seconds since counting began that it ran.
+    #[serde(skip)]
+    pub run_seconds: Option<f64>,
 }
 
 /// How transmitted packets were copied: each is in one of the first five.

@@ -90,6 +90,13 @@ impl State {
         self.regressions
     }
 
+    /// Forgets devices that the source has forgotten: their keys may come to mean others.
+    pub fn forget(&mut self, devices: &[DeviceKey]) {
+        for key in devices {
+            self.devices.remove(key);
+        }
+    }
+
     fn topology(&mut self, topology: &Topology) {
         for device in self.devices.values_mut().filter_map(|known| known.device.as_mut()) {
             device.present = false;

@@ -278,6 +278,7 @@ impl Serving {
             migrations: worker.migrations,
             kthread: worker.tid == worker.tgid,
             average_busy: share(whole.running, duration),
+            run_seconds: worker.run_ns.map(|ns| Nanos(ns).seconds()),
         }
     }
 }

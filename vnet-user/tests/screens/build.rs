@@ -141,6 +141,7 @@ fn served(mut queue: QueueReport, cpu: u32) -> QueueReport {
         migrations: Some(12),
         kthread: true,
         average_busy: Some(busy),
+        run_seconds: None,
     });
     queue
 }

@@ -57,6 +57,7 @@ fn served() -> impl Strategy<Value = (Option<WorkerReport>, TxReport, RxReport)>
         migrations,
         kthread: true,
         average_busy: shares[3],
+        run_seconds: None,
     });
     let copies = any::<[u64; 8]>().prop_map(
         |[batched, single, zerocopy, zerocopy_failed, in_flight, bytes, short, late]| {

@@ -13,7 +13,7 @@ use self::report::Report;
 use crate::ebpf::{self, object};
 use crate::progress::{self, Style};
 use crate::setup::{self, Probes};
-use crate::{command, lab, paths, tidy};
+use crate::{command, lab, paths, prometheus, tidy};
 
 /// Runs all steps, also after one has failed, and says what became of them.
 ///
@@ -95,6 +95,10 @@ fn program(object: &Path) -> Result<()> {
 fn tests(report: &mut Report, object: &Path) {
     let mut cargo = cargo(&["test", "--locked", "--workspace", "--no-fail-fast", "--", "--show-output"]);
     cargo.env("VNET_BPF_OBJECT", object);
+    match prometheus::programs() {
+        Ok(folder) => drop(cargo.env("VNET_PROMETHEUS", folder)),
+        Err(error) => report.skip(format!("a Prometheus for the tests: {error:#}")),
+    }
     let started = Instant::now();
     let outcome = suite::run(&mut cargo, report.verbose());
     match outcome {

@@ -8,7 +8,7 @@ mod machine;
 pub(crate) mod measure;
 mod nested;
 mod nic;
-mod packages;
+pub(crate) mod packages;
 mod qemu;
 mod run;
 mod stage;

@@ -36,6 +36,20 @@ const WIRING: &[&str] = &["main", "lib", "cli", "app"];
 const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("the kernel", &["aya", "aya_obj", "aya_log", "libc"], &["live/"]),
     ("the terminal", &["ratatui", "ratatui_core", "crossterm"], &["tui/"]),
+    (
+        "the exposition",
+        &[
+            "prometheus",
+            "hyper",
+            "hyper_util",
+            "http_body_util",
+            "tokio_rustls",
+            "bcrypt",
+            "base64",
+            "serde_saphyr",
+        ],
+        &["export/"],
+    ),
     ("the command line", &["clap", "clap_complete", "clap_mangen"], &["cli.rs", "cli/"]),
 ];
 

@@ -9,7 +9,7 @@ mod served;
 mod walk;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -74,6 +74,11 @@ impl Files {
         let Some((ended, took)) = self.last else { return true };
         let rest = if changed { took * RESTS.changed } else { (took * RESTS.idle).max(REST) };
         ended.elapsed() >= rest
+    }
+
+    /// Forgets these devices.
+    pub(crate) fn forget(&mut self, devices: &HashSet<DeviceKey>) {
+        self.known.retain(|key, _| !devices.contains(key));
     }
 
     /// The next walk is due at once.

@@ -243,6 +243,15 @@ impl Inventory {
         self.book.topology()
     }
 
+    /// Forgets devices that are gone.
+    pub(crate) fn forget(&mut self, devices: &HashSet<DeviceKey>) {
+        self.book.devices.retain(|key, entry| entry.present || !devices.contains(key));
+        let book = &self.book;
+        let there = |(netns, ifindex): &(Netns, IfIndex)| book.open(*netns, *ifindex).is_some();
+        self.channels.retain(|place, _| there(place));
+        self.stats.retain(|place, _| there(place));
+    }
+
     /// Packets of a tap go through NAPI, so that its counts come from softirq context; `None` when not known.
     pub fn napi(&self, key: DeviceKey) -> Option<bool> {
         self.book.get(key).and_then(|entry| entry.napi)

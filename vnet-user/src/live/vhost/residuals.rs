@@ -1,7 +1,7 @@
 //! Differences between counts of the same packets taken in different places: 0 unless something was missed, or is on its
 //! way between the two.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::{
     live::inventory::LinkStats,
@@ -80,6 +80,14 @@ impl Residuals {
             };
             self.queues.insert(*key, totals);
         }
+    }
+
+    /// Forgets these devices.
+    pub(crate) fn forget(&mut self, devices: &HashSet<DeviceKey>) {
+        self.queues.retain(|key, _| !devices.contains(&key.device));
+        self.base.retain(|key, _| !devices.contains(key));
+        self.watched.retain(|key| !devices.contains(key));
+        self.looks.retain(|key, _| !devices.contains(key));
     }
 
     /// From now on, the differences of a tap are told whether vhost serves it or not.

@@ -121,6 +121,11 @@ impl Workers {
         self.devices.get(&device).copied()
     }
 
+    /// Forgets these devices.
+    pub(crate) fn forget(&mut self, devices: &HashSet<DeviceKey>) {
+        self.devices.retain(|key, _| !devices.contains(key));
+    }
+
     /// Gives back the number of a device that is gone, once no program can still be at work with it.
     fn close(&mut self, maps: &mut Maps, number: usize) {
         let reads = self.closed.entry(number).or_default();
