@@ -12,6 +12,7 @@ mod files;
 pub mod inventory;
 mod ioctl;
 mod kernel;
+mod kvm;
 mod load;
 mod maps;
 mod mmap;
@@ -107,6 +108,7 @@ pub struct Live {
     residuals: Residuals,
     /// For the programs that every packet of the host pays for.
     demand: Demand,
+    host: kvm::Host,
     /// Devices that were there when counting began.
     old: HashSet<DeviceKey>,
     modules: Modules,
@@ -151,6 +153,7 @@ impl Live {
         if let Some(whom) = demand::whom(&devices, |_| 0) {
             loaded.host_wide_for(&whom);
         }
+        let host = kvm::Host::new(&loaded.maps);
         let probes = probes(&loaded);
         let napi = napi(&probes);
         let mut workers = Workers::default();
@@ -175,6 +178,7 @@ impl Live {
             files: Files::default(),
             residuals: Residuals::default(),
             demand: Demand::default(),
+            host,
             old: devices.iter().map(|device| device.key).collect(),
             modules,
             source,
@@ -205,6 +209,7 @@ impl Live {
     pub async fn next(&mut self) -> Result<Vec<Record>> {
         if self.told.is_none() {
             let mut records = vec![Record::Source(self.source.clone())];
+            self.host.refresh(&self.inventory);
             self.observe(&mut records)?;
             return Ok(records);
         }
@@ -278,6 +283,7 @@ impl Live {
         let refreshed = begin >= self.refresh;
         if refreshed {
             self.inventory.refresh()?;
+            self.host.refresh(&self.inventory);
             self.refresh = begin + (begin.elapsed() * REFRESH_REST).clamp(REFRESH, REFRESH_LONGEST);
         }
         bind(&mut self.counters, &mut self.inventory, &self.loaded, true)?;
@@ -297,6 +303,7 @@ impl Live {
         let maps = &mut self.loaded.maps;
         let (workers, ended) =
             self.workers.read(maps, self.files.served(), |slot| counters.queue(slot), wanted);
+        let paths = self.host.paths(&self.loaded.maps, |slot| counters.queue(slot).filter(wanted));
         self.residuals.take(&queues);
         let mut residuals = Vec::new();
         if refreshed {
@@ -310,7 +317,8 @@ impl Live {
         if !workers.is_empty() {
             self.inventory.want_stats();
         }
-        records.push(Record::Sample(Sample { at, queues, workers, ended, residuals }));
+        let vcpus = if refreshed { self.host.moved() } else { Vec::new() };
+        records.push(Record::Sample(Sample { at, queues, workers, ended, residuals, paths, vcpus }));
         self.follow_demand();
         if self.stats.is_some() {
             self.loaded.time(&mut self.source.probes);
@@ -339,6 +347,7 @@ impl Live {
 
     fn tell_topology(&mut self, records: &mut Vec<Record>) {
         let mut topology = self.inventory.topology();
+        self.host.tell(&mut topology);
         for device in &mut topology.devices {
             if let Some(zerocopy) = self.workers.zerocopy(device.key) {
                 (device.vhost, device.zerocopy) = (Some(true), Some(zerocopy));

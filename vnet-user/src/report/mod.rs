@@ -4,6 +4,7 @@ pub mod doctor;
 pub mod format;
 mod invisible;
 pub mod json;
+mod locality;
 mod schema;
 mod served;
 mod table;
@@ -16,5 +17,6 @@ pub use crate::{
     topology::{DeviceKey, DeviceKind, IfIndex, InvisibleKind, Netns, QueuePair},
 };
 pub use invisible::InvisibleReport;
+pub use locality::{Called, Distance, InterruptReport, KickReport, PrivateReport, VcpuStateReport};
 pub use schema::*;
 pub use vhost::*;

@@ -10,7 +10,7 @@ use super::{
     DeviceReport, QueueReport, Rate, Report,
     doctor::NO_DEVICE,
     format::{clean, cut, maybe, plural, si},
-    invisible, served, table,
+    invisible, locality, served, table,
 };
 use crate::{record::Known, topology::DeviceKey};
 
@@ -55,6 +55,7 @@ pub fn write(report: &Report, all: bool, out: &mut dyn Write) -> io::Result<()> 
     list("Not measured on this kernel:", &unavailable(report), all, out)?;
     queues(report, &names, all, out)?;
     served::write(report, &names, all, out)?;
+    locality::write(report, &names, all, out)?;
     list("Drops by the device:", &drops(report, &names), all, out)?;
     list("Drops later in the host's stack (part of TX):", &stack_drops(report, &names), all, out)?;
     list("Unexplained differences between counts:", &served::unexplained(report, &names), all, out)?;

@@ -110,7 +110,7 @@ prop_compose! {
         (report.source.kind, report.source.host) = (kind, host);
         (report.source.duration_s, report.source.complete) = (duration_s, complete);
         report.lost.events = events;
-        report.vms = names.into_iter().zip(0..).map(|(name, pid)| VmReport { pid, name, vcpus: None }).collect();
+        report.vms = names.into_iter().zip(0..).map(|(name, pid)| VmReport { pid, name, ..VmReport::default() }).collect();
         (report.devices, report.queues) = (devices, queues);
         report
     }
