@@ -129,6 +129,8 @@ pub mod lost {
     pub const MADE_GOOD: usize = 5;
     /// Something that a worker did before any packet had told which tap queue it serves.
     pub const UNPLACED: usize = 6;
+    /// A call or kick took a path for which there was no room.
+    pub const NO_PATH: usize = 7;
     /// Number of cells.
     pub const CELLS: usize = 8;
 }

@@ -8,5 +8,6 @@ pub mod counter;
 pub mod device;
 pub mod files;
 pub mod hist;
+pub mod kvm;
 pub mod offsets;
 pub mod vhost;

@@ -185,6 +185,27 @@ fn wakeup(ctx: FEntryContext) -> i32 {
     0
 }
 
+/// An `irqfd` of KVM is woken: its eventfd was signalled.
+#[fentry(function = "irqfd_wakeup")]
+fn irqfd_begin(ctx: FEntryContext) -> i32 {
+    probes::kvm::wakes(&ctx, ctx.arg(0));
+    0
+}
+
+/// It has done what it could at once.
+#[fexit(function = "irqfd_wakeup")]
+fn irqfd_end(_ctx: FExitContext) -> i32 {
+    probes::kvm::woken();
+    0
+}
+
+/// A local APIC is given an interrupt.
+#[fentry(function = "__apic_accept_irq")]
+fn apic_accept(ctx: FEntryContext) -> i32 {
+    probes::kvm::accepts(ctx.arg(0), ctx.arg(2));
+    0
+}
+
 /// A zero-copy packet is done with.
 #[fexit(function = "vhost_zerocopy_complete")]
 fn completed(ctx: FExitContext) -> i32 {

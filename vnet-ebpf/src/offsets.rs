@@ -63,6 +63,8 @@ pub mod by {
     pub const FILES: u32 = 64;
     /// What it finds of vhost.
     pub const SERVED: u32 = 128;
+    /// Which vCPU a call interrupts.
+    pub const KVM: u32 = 256;
     /// All of them.
     pub const EVERY: u32 = RECV | XMIT | DROP;
     /// None: the field is an extra that some kernels lack.
@@ -254,6 +256,32 @@ table! {
     worker_vtsk = Offset("vhost_worker", "vtsk"), by: by::NONE;
     /// Its task.
     vtsk_task = Offset("vhost_task", "task"), by: by::NONE;
+    /// Entry of an `irqfd` in the wait queue of its eventfd.
+    irqfd_wait = Offset("kvm_kernel_irqfd", "wait"), by: by::KVM;
+    /// Its VM.
+    irqfd_kvm = Offset("kvm_kernel_irqfd", "kvm"), by: by::KVM;
+    /// Its route there.
+    irqfd_gsi = Offset("kvm_kernel_irqfd", "gsi"), by: by::KVM;
+    /// Its eventfd.
+    irqfd_eventfd = Offset("kvm_kernel_irqfd", "eventfd"), by: by::KVM;
+    /// vCPU of a local APIC.
+    lapic_vcpu = Offset("kvm_lapic", "vcpu"), by: by::KVM;
+    /// Number of a vCPU, which is its APIC id.
+    vcpu_id = Offset("kvm_vcpu", "vcpu_id"), by: by::KVM;
+    /// CPU that it ran on last.
+    vcpu_cpu = Offset("kvm_vcpu", "cpu"), by: by::KVM;
+    /// `IN_GUEST_MODE` while it runs guest code.
+    vcpu_mode = Offset("kvm_vcpu", "mode"), by: by::KVM;
+    /// Its thread, while that sleeps because the vCPU is halted.
+    vcpu_wait_task = Offset("kvm_vcpu", "wait.task"), by: by::KVM;
+    /// Its thread was taken off the CPU though it was ready.
+    vcpu_preempted = Offset("kvm_vcpu", "preempted"), by: by::KVM;
+    /// Thread that ran it last.
+    vcpu_pid = Offset("kvm_vcpu", "pid"), by: by::KVM;
+    /// Numbers of a process by pid namespace, the host's first.
+    pid_numbers = Offset("pid", "numbers"), by: by::KVM;
+    /// Such a number.
+    upid_nr = Offset("upid", "nr"), by: by::KVM;
     /// 1: the program is the second one on its function, for runs that the first one was not allowed.
     again = Setting, by: by::NONE;
     /// 1: which tap queue a vhost worker serves is learned from the packets that it hands over.

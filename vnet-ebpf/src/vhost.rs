@@ -75,7 +75,7 @@ pub const TX_RING: Ring = Ring(BATCH_SIZES + BATCH_CLASSES);
 /// The receive virtqueue.
 pub const RX_RING: Ring = Ring(TX_RING.0 + RING);
 
-const RING: usize = 8;
+const RING: usize = 9;
 
 impl Ring {
     /// Entries put into the used ring.
@@ -97,6 +97,10 @@ impl Ring {
     /// Runs of the worker, by [`end`].
     pub const fn runs(self) -> usize {
         self.0 + 4
+    }
+    /// Calls that woke an `irqfd` of KVM.
+    pub const fn woken(self) -> usize {
+        self.0 + 8
     }
 }
 
@@ -126,6 +130,12 @@ pub const fn batch_class(packets: u32) -> usize {
     }
     BATCH_CLASSES - 1
 }
+
+/// See [`Pair::updating`].
+pub const TX_UPDATE: u32 = 1;
+
+/// See [`Pair::updating`].
+pub const RX_UPDATE: u32 = 2;
 
 /// See [`Pair::batch`].
 pub const BATCH_SEEN: u32 = 1 << 16;
@@ -185,12 +195,14 @@ pub struct Pair {
     pub used: u32,
     /// A transmit run is under way (1), or a receive run (2).
     pub running: u32,
-    /// The used ring is being updated.
+    /// Whose used ring is being updated: [`TX_UPDATE`], [`RX_UPDATE`] or none.
     pub updating: u32,
     /// `last_avail_idx` at the last batch of this run, plus [`BATCH_SEEN`]; 0: there was none.
     pub batch: u32,
     /// Zero.
     pub reserved: u32,
+    /// Rows of the paths that calls took last, by [`crate::kvm::what`].
+    pub paths: [u32; 2],
     /// Packets of the run so far.
     pub run_packets: u64,
     /// Bytes likewise.

@@ -4,7 +4,7 @@ use glob::Pattern;
 
 use crate::{
     record::Record,
-    topology::{Device, DeviceKey, Netns, Topology},
+    topology::{Device, DeviceKey, Netns, Topology, Vm},
 };
 
 /// What the user asked to see; empty lists ask for everything.
@@ -32,7 +32,7 @@ impl Filter {
         self.refused = refused.into_iter().map(|device| device.key).collect();
         let mut invisible = topology.invisible.clone();
         invisible.retain(|row| self.admits_vm(Some((row.pid, &row.comm))));
-        Topology { devices: admitted, invisible }
+        Topology { devices: admitted, invisible, vms: self.vms(topology), cpus: topology.cpus.clone() }
     }
 
     /// Whether the queues of a device are told of. A device that no topology named yet is.
@@ -49,9 +49,17 @@ impl Filter {
                 sample.workers.retain(|worker| self.admits_key(worker.queue.device));
                 sample.ended.retain(|key| self.admits_key(key.device));
                 sample.residuals.retain(|(key, _)| self.admits_key(*key));
+                sample.paths.retain(|(key, _)| self.admits_key(key.device));
             }
             _ => {}
         }
+    }
+
+    /// VMs by process or name; a device's is asked for by the name of its process too.
+    fn vms(&self, topology: &Topology) -> Vec<Vm> {
+        let names = |vm: &Vm| [&vm.monitor, &vm.name].into_iter().flatten().any(|name| any(&self.vms, name));
+        let wanted = |vm: &&Vm| any(&self.vms, &vm.pid.to_string()) || names(vm);
+        topology.vms.iter().filter(wanted).cloned().collect()
     }
 
     fn admits_vm(&self, owner: Option<(u32, &str)>) -> bool {

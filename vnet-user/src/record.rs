@@ -1,10 +1,13 @@
 //! The waist: what every source yields and everything else is folded from.
 
+mod locality;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use vnet_ebpf::hist::CLASSES;
 
+pub use self::locality::{CallPath, KickPath, Paths, Side, Target, VcpuKey, VcpuPlace, VcpuStates};
 use crate::topology::{DeviceKey, QueueKey, Topology};
 
 /// Nanoseconds since counting began.
@@ -200,6 +203,9 @@ pub struct Ring {
     pub calls: Option<u64>,
     /// Updates of the used ring that the guest did not want to be notified of.
     pub calls_suppressed: Option<u64>,
+    /// Calls that reached an `irqfd` of KVM; the others nobody took, or a program did.
+    #[serde(default)]
+    pub woken: Option<u64>,
     /// Runs of the worker for this virtqueue, by why they ended.
     pub runs: Option<RunEnds>,
 }
@@ -262,6 +268,12 @@ pub struct Sample {
     /// missed, or is on its way between the two.
     #[serde(default)]
     pub residuals: Vec<(DeviceKey, BTreeMap<String, i64>)>,
+    /// Ways that calls and kicks took, sorted by queue. A queue that is not listed has not changed since it last was.
+    #[serde(default)]
+    pub paths: Vec<(QueueKey, Paths)>,
+    /// Where vCPUs are, sorted by thread. One that is not listed has not moved since it last was.
+    #[serde(default)]
+    pub vcpus: Vec<VcpuPlace>,
 }
 
 /// What was not seen.

@@ -1,8 +1,12 @@
 //! What there is: devices, their queues and their owners, under ids that cannot be mixed up.
 
+mod host;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::host::{Cpu, Vcpu, Vm};
 
 /// A network namespace, by the inode number of its nsfs file (`stat /proc/PID/ns/net`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,6 +119,12 @@ pub struct Topology {
     /// Devices of guests whose queues no probe sees, sorted.
     #[serde(default)]
     pub invisible: Vec<Invisible>,
+    /// Virtual machines, sorted by process.
+    #[serde(default)]
+    pub vms: Vec<Vm>,
+    /// CPUs of the host, sorted by number.
+    #[serde(default)]
+    pub cpus: Vec<Cpu>,
 }
 
 /// A device of a guest that this kernel's network stack has no part in, and who holds it.

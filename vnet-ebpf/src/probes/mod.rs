@@ -2,6 +2,7 @@
 
 pub(crate) mod drop;
 pub(crate) mod files;
+pub(crate) mod kvm;
 pub(crate) mod recv;
 pub(crate) mod slots;
 pub(crate) mod vhost;

@@ -96,6 +96,7 @@ fn counts(second: u64, wrong: bool) -> QueueCounts {
         calls: Some(packets / 100),
         calls_suppressed: Some(0),
         runs: Some(runs),
+        woken: None,
     };
     let mut copies = Copies { batched: packets, batches: packets / 10, ..Copies::default() };
     copies.why.module_off = packets;

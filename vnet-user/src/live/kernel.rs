@@ -34,7 +34,7 @@ pub(crate) struct Kernel {
 const MODULE_BTF: &str = "module_btf";
 
 /// Modules that programs attach to or read the memory of. What is built in is in the kernel's own type information.
-pub(crate) const MODULES: [&str; 3] = ["tun", "vhost", "vhost_net"];
+pub(crate) const MODULES: [&str; 4] = ["tun", "vhost", "vhost_net", "kvm"];
 
 /// A function as type information describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -145,6 +145,10 @@ impl Loaded {
             .map_max_entries("DEVICES", maps::pairs_for(slots))
             .map_max_entries("WORKERS", maps::pairs_for(slots))
             .map_max_entries("FREE_PAIRS", maps::pairs_for(slots))
+            .map_max_entries("PATHS", maps::paths_for(slots))
+            .map_max_entries("PATH_ROWS", maps::paths_for(slots))
+            .map_max_entries("FREE_PATHS", maps::paths_for(slots))
+            .map_max_entries("WAKING", cpus)
             .load(&object)
             .context("the maps of the probes cannot be made")?;
         // Programs hold on to their maps once they are loaded; only then may the maps be taken out of aya's hands.

@@ -10,6 +10,7 @@ use aya::{
 use vnet_ebpf::{
     counter::{DropKey, Row, lost},
     device::{Meta, NO_SLOT, SlotKey},
+    kvm::PathRow,
     offsets::Code,
     vhost::{Pair, VhostCode, VhostRow},
 };
@@ -37,6 +38,10 @@ pub(crate) struct Maps {
     pub(crate) pairs: Shared<Pair>,
     /// Numbers of vhost devices that none has.
     pub(crate) free_pairs: Queue<MapData, u32>,
+    /// Ways that calls and kicks took.
+    pub(crate) paths: Shared<PathRow>,
+    /// Rows of these that none has.
+    free_paths: Queue<MapData, u32>,
     /// Slots by device and queue.
     pub(crate) slots: HashMap<MapData, SlotKey, u32>,
     /// Slots that nobody has.
@@ -58,6 +63,8 @@ impl Maps {
             vhost: share(ebpf, "VHOST", slots)?,
             pairs: share(ebpf, "PAIRS", pairs_for(u32::try_from(slots)?) as usize)?,
             free_pairs: Queue::try_from(map(ebpf, "FREE_PAIRS")?)?,
+            paths: share(ebpf, "PATHS", paths_for(u32::try_from(slots)?) as usize)?,
+            free_paths: Queue::try_from(map(ebpf, "FREE_PATHS")?)?,
             drops: HashMap::try_from(map(ebpf, "DROPS")?)?,
             slots: HashMap::try_from(map(ebpf, "SLOTS")?)?,
             free: Queue::try_from(map(ebpf, "FREE")?)?,
@@ -74,6 +81,9 @@ impl Maps {
         for pair in 0..pairs_for(slots) {
             self.free_pairs.push(pair, 0).context("the list of free vhost devices cannot be filled")?;
         }
+        for row in 0..paths_for(slots) {
+            self.free_paths.push(row, 0).context("the list of free paths cannot be filled")?;
+        }
         Ok(())
     }
 
@@ -88,6 +98,7 @@ impl Maps {
     pub(crate) fn bytes(&self) -> usize {
         self.vhost.bytes()
             + self.pairs.bytes()
+            + self.paths.bytes()
             + self.banks.bytes()
             + self.meta.bytes()
             + self.cache.bytes()
@@ -100,13 +111,24 @@ pub fn map_bytes(slots: u32, cpus: u32) -> u64 {
     let per_cpu = u64::from(slots) * size_of::<Row>() as u64 + size_of::<[u64; lost::CELLS]>() as u64;
     let per_slot = size_of::<Meta>() + size_of::<VhostRow>();
     let pairs = u64::from(pairs_for(slots)) * size_of::<Pair>() as u64;
-    u64::from(cpus) * per_cpu + u64::from(slots) * per_slot as u64 + pairs + cache::bytes(slots) as u64
+    let paths = u64::from(paths_for(slots)) * size_of::<PathRow>() as u64;
+    u64::from(cpus) * per_cpu
+        + u64::from(slots) * per_slot as u64
+        + pairs
+        + paths
+        + cache::bytes(slots) as u64
 }
 
 /// vhost devices that there is room for beside that many slots: as many, but where most slots are spare a quarter of them,
 /// because each is looked at whenever counts are read.
 pub(crate) fn pairs_for(slots: u32) -> u32 {
     if slots > AFFORDABLE { slots } else { slots.min(AFFORDABLE / 4) }
+}
+
+/// Ways of calls and kicks that there is room for beside that many slots: four for each, which is enough where threads stay
+/// where they are.
+pub(crate) fn paths_for(slots: u32) -> u32 {
+    slots.saturating_mul(4).clamp(1024, AFFORDABLE)
 }
 
 /// Slots that are kept spare at most.

@@ -18,6 +18,7 @@ impl Plain for vnet_ebpf::device::Meta {}
 impl Plain for vnet_ebpf::device::CacheEntry {}
 impl Plain for vnet_ebpf::vhost::VhostRow {}
 impl Plain for vnet_ebpf::vhost::Pair {}
+impl Plain for vnet_ebpf::kvm::PathRow {}
 
 /// An array map made with `BPF_F_MMAPABLE`, mapped.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ mod attached;
 mod bpf;
 pub mod btf;
 mod cache;
+mod claims;
 mod counters;
 mod demand;
 mod files;
@@ -13,6 +14,7 @@ mod forget;
 pub mod inventory;
 mod ioctl;
 mod kernel;
+mod kvm;
 mod load;
 mod maps;
 mod mmap;
@@ -36,7 +38,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use vnet_ebpf::{counter::lost, device::kind};
+use vnet_ebpf::counter::lost;
 
 pub use self::{
     attached::Attached,
@@ -44,6 +46,7 @@ pub use self::{
     object::object,
 };
 use self::{
+    claims::bind,
     counters::Counters,
     demand::Demand,
     files::Files,
@@ -58,7 +61,7 @@ use self::{
 use crate::{
     filter::Filter,
     record::{Lost, Nanos, Record, Sample, Source, SourceKind},
-    topology::{Device, DeviceKey, DeviceKind, IfIndex, Netns, QueueKey, QueuePair, Topology},
+    topology::{Device, DeviceKey, DeviceKind, QueueKey, Topology},
 };
 
 /// A packet that was handed to a device this long ago and is not refused was accepted.
@@ -108,6 +111,7 @@ pub struct Live {
     residuals: Residuals,
     /// For the programs that every packet of the host pays for.
     demand: Demand,
+    host: kvm::Host,
     /// Devices that were there when counting began.
     old: HashSet<DeviceKey>,
     /// Per device that is gone, samples since.
@@ -154,6 +158,7 @@ impl Live {
         if let Some(whom) = demand::whom(&devices, |_| 0) {
             loaded.host_wide_for(&whom);
         }
+        let host = kvm::Host::new(&loaded.maps);
         let probes = probes(&loaded);
         let napi = napi(&probes);
         let mut workers = Workers::default();
@@ -178,6 +183,7 @@ impl Live {
             files: Files::default(),
             residuals: Residuals::default(),
             demand: Demand::default(),
+            host,
             old: devices.iter().map(|device| device.key).collect(),
             gone: HashMap::new(),
             modules,
@@ -209,6 +215,7 @@ impl Live {
     pub async fn next(&mut self) -> Result<Vec<Record>> {
         if self.told.is_none() {
             let mut records = vec![Record::Source(self.source.clone())];
+            self.host.refresh(&self.inventory);
             self.observe(&mut records)?;
             return Ok(records);
         }
@@ -282,6 +289,7 @@ impl Live {
         let refreshed = begin >= self.refresh;
         if refreshed {
             self.inventory.refresh()?;
+            self.host.refresh(&self.inventory);
             self.refresh = begin + (begin.elapsed() * REFRESH_REST).clamp(REFRESH, REFRESH_LONGEST);
         }
         bind(&mut self.counters, &mut self.inventory, &self.loaded, true)?;
@@ -302,6 +310,7 @@ impl Live {
         let maps = &mut self.loaded.maps;
         let (workers, ended) =
             self.workers.read(maps, self.files.served(), |slot| counters.queue(slot), wanted);
+        let paths = self.host.paths(&self.loaded.maps, |slot| counters.queue(slot).filter(wanted));
         self.residuals.take(&queues);
         let mut residuals = Vec::new();
         if refreshed {
@@ -315,7 +324,8 @@ impl Live {
         if !workers.is_empty() {
             self.inventory.want_stats();
         }
-        records.push(Record::Sample(Sample { at, queues, workers, ended, residuals }));
+        let vcpus = if refreshed { self.host.moved() } else { Vec::new() };
+        records.push(Record::Sample(Sample { at, queues, workers, ended, residuals, paths, vcpus }));
         self.follow_demand();
         if self.stats.is_some() {
             self.loaded.time(&mut self.source.probes);
@@ -344,6 +354,7 @@ impl Live {
 
     fn tell_topology(&mut self, records: &mut Vec<Record>) {
         let mut topology = self.inventory.topology();
+        self.host.tell(&mut topology);
         for device in &mut topology.devices {
             if let Some(zerocopy) = self.workers.zerocopy(device.key) {
                 (device.vhost, device.zerocopy) = (Some(true), Some(zerocopy));
@@ -364,26 +375,6 @@ impl Live {
             self.told = Some(topology);
         }
     }
-}
-
-/// Finds out whose the slots are that probes claimed. The inventory is brought up to date in between, so that a device
-/// whose packets were counted is known by then.
-fn bind(counters: &mut Counters, inventory: &mut Inventory, loaded: &Loaded, counting: bool) -> Result<()> {
-    let claimed = counters.claimed(&loaded.maps);
-    inventory.drain()?;
-    for (slot, meta) in claimed {
-        let device_kind = if meta.kind == kind::VIRTIO_NET { DeviceKind::VirtioNet } else { DeviceKind::Tap };
-        let end = meta.name.iter().position(|byte| *byte == 0).unwrap_or(meta.name.len());
-        let name = String::from_utf8_lossy(&meta.name[..end]);
-        let (netns, ifindex) = (Netns(u64::from(meta.netns)), IfIndex(meta.ifindex));
-        if !inventory.knows(netns) {
-            inventory.rescan();
-        }
-        let device = inventory.bind(netns, ifindex, meta.instance, &name, device_kind);
-        let queue = QueuePair(u16::try_from(meta.queue).unwrap_or(u16::MAX));
-        counters.bind(&loaded.maps, slot, meta, QueueKey { device, queue }, counting);
-    }
-    Ok(())
 }
 
 /// Queues that a device has or may soon have.

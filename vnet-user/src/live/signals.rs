@@ -2,6 +2,7 @@
 
 use super::{
     counters::{Coverage, Covered},
+    kvm,
     load::Loaded,
     vhost,
 };
@@ -46,6 +47,7 @@ pub(crate) fn napi(probes: &[Probe]) -> Vec<String> {
 pub(crate) fn probes(loaded: &Loaded) -> Vec<Probe> {
     let mut probes = loaded.probes.clone();
     probes.push(macvtap());
+    probes.push(kvm::vcpus());
     probes
 }
 

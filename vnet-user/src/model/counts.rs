@@ -75,6 +75,7 @@ impl Counts {
             kicks: Some(counts.kicks),
             calls: Some(counts.calls),
             calls_suppressed: Some(counts.suppressed),
+            woken: None,
             runs: Some(counts.runs),
         };
         QueueCounts {

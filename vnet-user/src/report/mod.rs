@@ -6,6 +6,7 @@ pub mod findings;
 pub mod format;
 mod invisible;
 pub mod json;
+mod locality;
 pub mod rules;
 mod schema;
 mod served;
@@ -20,5 +21,6 @@ pub use crate::{
 };
 pub use finding::*;
 pub use invisible::InvisibleReport;
+pub use locality::{Called, Distance, InterruptReport, KickReport, PrivateReport, VcpuStateReport};
 pub use schema::*;
 pub use vhost::*;

@@ -4,10 +4,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use vnet_ebpf::hist::CLASSES;
 
-use super::{CopiesReport, Finding, InvisibleReport, RunsReport, Unsure, WorkerReport};
+use super::{
+    CopiesReport, Finding, InterruptReport, InvisibleReport, KickReport, PrivateReport, RunsReport, Unsure,
+    WorkerReport,
+};
 use crate::{
     record::{BATCH_CLASSES, Known, SourceKind},
     topology::DeviceKey,
@@ -97,12 +100,16 @@ pub struct LostReport {
 }
 
 /// One virtual machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct VmReport {
     /// Process of its monitor.
     pub pid: u32,
     /// Its name, where known.
     pub name: Option<String>,
+    /// Its UUID, where its monitor was told one.
+    pub uuid: Option<String>,
+    /// Program of the monitor.
+    pub monitor: Option<String>,
     /// Its vCPUs; `None` while they are not observed.
     pub vcpus: Option<Vec<VcpuReport>>,
 }
@@ -189,8 +196,13 @@ pub struct QueueReport {
     pub tx: TxReport,
     /// What the guest was given.
     pub rx: RxReport,
-    /// Interrupts it caused; `None` while not observed.
+    /// Interrupts it caused, and calls that interrupted no vCPU at once: with a `gsi` by a kernel thread (IOAPIC, `INTx`), without
+    /// one they reached no `irqfd`. `None` while not observed.
     pub interrupts: Option<Vec<InterruptReport>>,
+    /// Which vCPUs kicked it; `None` while not observed.
+    pub kickers: Option<Vec<KickReport>>,
+    /// How far it belongs to one vCPU; `None` while it has interrupted none.
+    pub private: Option<PrivateReport>,
     /// Rates over the last interval.
     #[serde(skip)]
     pub tx_rate: Option<Rate>,
@@ -315,58 +327,4 @@ pub struct SizeReport {
     pub le: Option<u32>,
     /// How many are in this class alone (not cumulative).
     pub count: u64,
-}
-
-/// Interrupts of one queue at one vCPU over one distance.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct InterruptReport {
-    /// `tx` or `rx`.
-    pub direction: String,
-    /// Target vCPU.
-    pub vcpu: Option<u32>,
-    /// Its MSI-X vector.
-    pub vector: Option<u32>,
-    /// KVM's interrupt route.
-    pub gsi: Option<u32>,
-    /// Host interrupt line.
-    pub irq: Option<u32>,
-    /// How many.
-    pub count: u64,
-    /// Host CPU that the vCPU last ran on.
-    pub cpu: Option<u32>,
-    /// Host CPU that the worker called from.
-    pub worker_cpu: Option<u32>,
-    /// How far these two CPUs are apart.
-    pub level: Option<Distance>,
-    /// What the vCPU was doing, by number of interrupts.
-    pub vcpu_state: Option<VcpuStateReport>,
-}
-
-/// How far two CPUs are apart: the nearest thing that they share. `SameCpu` is contention, not nearness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Distance {
-    /// The same logical CPU: one of the two has to wait.
-    SameCpu,
-    /// Threads of one core.
-    Smt,
-    /// The last-level cache.
-    Llc,
-    /// The NUMA node.
-    Node,
-    /// Nothing: they are on different nodes.
-    Remote,
-}
-
-/// Interrupts by what their vCPU was doing; they add up to the interrupts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct VcpuStateReport {
-    /// Running guest code.
-    pub in_guest: u64,
-    /// Halted, its thread asleep.
-    pub blocked: u64,
-    /// Ready to run, its thread without a CPU.
-    pub preempted: u64,
-    /// Its thread running host code.
-    pub root: u64,
 }

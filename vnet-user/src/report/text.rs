@@ -11,7 +11,7 @@ use super::{
     doctor::NO_DEVICE,
     findings,
     format::{clean, cut, maybe, plural, si},
-    invisible, served, table,
+    invisible, locality, served, table,
 };
 use crate::{record::Known, topology::DeviceKey};
 
@@ -59,6 +59,7 @@ pub fn write(report: &Report, all: bool, out: &mut dyn Write) -> io::Result<()> 
     list("Not measured on this kernel:", &unavailable(report), all, out)?;
     queues(report, &names, all, out)?;
     served::write(report, &names, all, out)?;
+    locality::write(report, &names, all, out)?;
     list("Drops by the device:", &drops(report, &names), all, out)?;
     list("Drops later in the host's stack (part of TX):", &stack_drops(report, &names), all, out)?;
     list("Unexplained differences between counts:", &served::unexplained(report, &names), all, out)?;

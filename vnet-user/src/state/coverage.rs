@@ -27,6 +27,8 @@ pub(super) enum What {
     Kicks,
     /// Updates of the used ring: buffers given back to the guest, notifications of it given and spared.
     Calls,
+    /// Which vCPU each call interrupts.
+    Interrupts,
     /// Runs of the worker.
     Runs,
 }
@@ -67,7 +69,7 @@ const BOTH: &[Direction] = &[Direction::Tx, Direction::Rx];
 
 /// Every signal that makes counts of a queue known. A kind without a row (tun) is never counted. `vhost.worker` has
 /// none: of a worker that was not seen nothing is 0.
-const SIGNALS: [Signal; 14] = [
+const SIGNALS: [Signal; 15] = [
     signal("tap.tx", DeviceKind::Tap, TX, What::Packets),
     signal("tap.rx", DeviceKind::Tap, RX, What::Packets),
     signal("tap.tx.drops", DeviceKind::Tap, TX, What::Drops),
@@ -82,6 +84,7 @@ const SIGNALS: [Signal; 14] = [
     vhost("vhost.kicks", BOTH, What::Kicks),
     vhost("vhost.calls", BOTH, What::Calls),
     vhost("vhost.runs", BOTH, What::Runs),
+    vhost("kvm.interrupts", BOTH, What::Interrupts),
 ];
 
 /// Which rows of [`SIGNALS`] are known now.

@@ -11,6 +11,7 @@
 //!   known elsewhere (`coverage`); what was counted is shown in any case.
 
 mod coverage;
+mod locality;
 mod queue;
 mod render;
 mod vhost;
@@ -23,6 +24,7 @@ use crate::{
     topology::{Device, DeviceKey, Invisible, QueueKey, QueuePair, Topology},
 };
 use coverage::Coverage;
+use locality::Host;
 use queue::Queue;
 
 /// Queue pairs that virtio allows a device (`VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX`): a bound for what a recording may claim.
@@ -42,6 +44,7 @@ pub struct State {
     devices: BTreeMap<DeviceKey, DeviceState>,
     /// As the latest topology has them.
     invisible: Vec<Invisible>,
+    host: Host,
     regressions: u64,
     advisor: Advisor,
 }
@@ -102,6 +105,7 @@ impl State {
             device.present = false;
         }
         self.invisible.clone_from(&topology.invisible);
+        self.host.take(topology);
         for device in &topology.devices {
             let known = self.devices.entry(device.key).or_default();
             // Files are attached without holes (tun moves the last one into a gap), so these are the pairs that exist.
@@ -117,6 +121,9 @@ impl State {
         for (key, counts) in &sample.queues {
             self.regressions += self.queue(*key).fold(counts);
         }
+        for (key, paths) in &sample.paths {
+            self.regressions += self.queue(*key).ways.fold(paths);
+        }
         let late = self.at.is_some_and(|last| sample.at < last);
         for worker in &sample.workers {
             self.regressions += self.queue(worker.queue).serve(worker, late);
@@ -126,6 +133,9 @@ impl State {
         }
         for (key, residuals) in sample.residuals.iter().filter(|_| !late) {
             self.devices.entry(*key).or_default().residuals.clone_from(residuals);
+        }
+        if !late {
+            self.host.place(&sample.vcpus);
         }
         if self.at.is_some_and(|last| sample.at <= last) {
             return;

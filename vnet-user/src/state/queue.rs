@@ -8,6 +8,7 @@ use std::{
 
 use vnet_ebpf::hist::{CLASSES, EDGES};
 
+use super::locality::Ways;
 use super::vhost::{Served, adds_up, raise};
 use crate::{
     record::{Flow, Nanos, QueueCounts, Worker},
@@ -182,6 +183,8 @@ pub(super) struct Queue {
     pub(super) rx: Side,
     /// `None` while vhost has not served it: on most hosts that is every queue or none.
     pub(super) vhost: Option<Box<Served>>,
+    /// Ways that its calls and kicks took.
+    pub(super) ways: Ways,
     history: VecDeque<f32>,
 }
 

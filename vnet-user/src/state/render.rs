@@ -90,7 +90,7 @@ impl State {
             source: self.source_report(duration),
             probes: self.probes().iter().map(probe_report).collect(),
             lost: LostReport { events: self.lost.events, records: self.lost.records },
-            vms: Vec::new(),
+            vms: self.host.vms(),
             devices: Vec::with_capacity(counted.len()),
             queues: Vec::with_capacity(counted.iter().map(|(_, _, queues)| queues.len()).sum()),
             invisible: self.invisible.iter().map(Into::into).collect(),
@@ -139,6 +139,8 @@ impl State {
             vhost.tx_report(&mut tx, counted.copies.as_ref(), covers);
             let mut rx = counted.queue.rx.rx_report(counted.rx);
             vhost.rx_report(&mut rx, covers);
+            let observed = covers(Direction::Tx, What::Interrupts) || !counted.queue.ways.is_empty();
+            let kicks = covers(Direction::Tx, What::Kicks) || !counted.queue.ways.is_empty();
             QueueReport {
                 device: name.clone(),
                 ifindex: key.ifindex.0,
@@ -148,7 +150,9 @@ impl State {
                 worker: vhost.worker(self.interval, duration),
                 tx,
                 rx,
-                interrupts: None,
+                interrupts: observed.then(|| vhost.interrupts(&counted.queue.ways, &self.host)),
+                kickers: kicks.then(|| counted.queue.ways.kickers()),
+                private: counted.queue.ways.private(),
                 tx_rate: rate(counted.grown.tx),
                 rx_rate: rate(counted.grown.rx),
                 average: counted.whole.average(whole, duration),

@@ -2,10 +2,15 @@
 
 use vnet_ebpf::hist::CLASSES;
 
-use super::coverage::{Direction, What};
+use super::{
+    coverage::{Direction, What},
+    locality::{Host, Ways},
+};
 use crate::{
     record::{BATCH_CLASSES, Copies, Flow, Nanos, Ring, RunEnds, Vhost, WhyCopied, Worker},
-    report::{CopiesReport, RunsReport, RxReport, SizeReport, TxReport, WhyReport, WorkerReport},
+    report::{
+        CopiesReport, InterruptReport, RunsReport, RxReport, SizeReport, TxReport, WhyReport, WorkerReport,
+    },
 };
 
 /// Most packets of a batch in each class of `Copies::batch_sizes` (drivers/vhost/net.c: `VHOST_NET_BATCH`).
@@ -153,11 +158,19 @@ impl Served {
     }
 }
 
+impl Served {
+    /// What its calls interrupted.
+    pub(super) fn interrupts(&self, ways: &Ways, host: &Host) -> Vec<InterruptReport> {
+        ways.interrupts(host, &self.tx, &self.rx)
+    }
+}
+
 fn fold_ring(known: &mut Ring, new: &Ring) -> u64 {
     let mut smaller = raise_known(&mut known.used, new.used)
         + raise_known(&mut known.kicks, new.kicks)
         + raise_known(&mut known.calls, new.calls)
-        + raise_known(&mut known.calls_suppressed, new.calls_suppressed);
+        + raise_known(&mut known.calls_suppressed, new.calls_suppressed)
+        + raise_known(&mut known.woken, new.woken);
     if let Some(new) = new.runs {
         let known = known.runs.get_or_insert_default();
         smaller += raise(&mut known.empty, new.empty)
@@ -176,6 +189,7 @@ fn ring_report(ring: &Ring, covers: impl Fn(What) -> bool) -> Ring {
         kicks: known(ring.kicks, What::Kicks),
         calls: known(ring.calls, What::Calls),
         calls_suppressed: known(ring.calls_suppressed, What::Calls),
+        woken: ring.woken,
         runs: ring.runs.or(covers(What::Runs).then(RunEnds::default)),
     }
 }

@@ -141,10 +141,28 @@ impl Decoder {
                         sample.residuals.push((device(&mut list)?, residuals(&mut list)?));
                     }
                 }
+                section::PATHS => self.in_json(entries, &mut list, &mut sample.paths)?,
+                section::VCPUS => self.in_json(entries, &mut list, &mut sample.vcpus)?,
                 _ => self.passed_over += 1,
             }
         }
         Ok(sample)
+    }
+
+    /// Entries in JSON; one with values that this vnet does not know is passed over.
+    fn in_json<T: DeserializeOwned>(
+        &mut self,
+        entries: usize,
+        list: &mut Cursor<'_>,
+        into: &mut Vec<T>,
+    ) -> Result<(), Malformed> {
+        for _ in 0..entries {
+            match serde_json::from_slice(list.bytes()?) {
+                Ok(entry) => into.push(entry),
+                Err(_) => self.passed_over += 1,
+            }
+        }
+        Ok(())
     }
 
     fn refer(&self, list: &mut Cursor<'_>, next: &mut i64) -> Result<usize, Malformed> {

@@ -6,6 +6,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use serde::Serialize;
+
 use super::{
     Malformed, fields, kind,
     known::{Known, NAME_LONGEST, NAMES, Pair, QUEUES, SHAPE_PLACES, SHAPES, Tables},
@@ -84,7 +86,7 @@ impl Encoder {
     }
 
     fn sample(&mut self, sample: &Sample, body: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), Malformed> {
-        let Sample { at, queues, workers, ended, residuals } = sample;
+        let Sample { at, queues, workers, ended, residuals, paths, vcpus } = sample;
         put_signed(body, at.0.wrapping_sub(self.tables.at).cast_signed());
         self.tables.at = at.0;
         let mut bytes = Vec::new();
@@ -117,6 +119,8 @@ impl Encoder {
             }
         }
         listed(section::RESIDUALS, residuals.len(), &mut bytes, body);
+        listed(section::PATHS, in_json(paths, &mut bytes)?, &mut bytes, body);
+        listed(section::VCPUS, in_json(vcpus, &mut bytes)?, &mut bytes, body);
         Ok(())
     }
 
@@ -252,6 +256,14 @@ impl Encoder {
 fn framed(kind: u64, body: &[u8], out: &mut Vec<u8>) {
     put(out, kind);
     put_bytes(out, body);
+}
+
+/// Writes entries in JSON, each with its length; says how many they are.
+fn in_json<T: Serialize>(entries: &[T], bytes: &mut Vec<u8>) -> Result<usize, Malformed> {
+    for entry in entries {
+        put_bytes(bytes, &serde_json::to_vec(entry).map_err(|_| Malformed("it is no JSON"))?);
+    }
+    Ok(entries.len())
 }
 
 /// Writes a list of a sample unless it is empty, and empties `bytes`.

@@ -80,7 +80,7 @@ fn ledger<F: FnMut(usize, &mut u64)>(copies: &mut Copies, at: usize, each: &mut 
 }
 
 fn ring<F: FnMut(usize, &mut u64)>(ring: &mut Ring, at: usize, each: &mut F) {
-    let Ring { used, kicks, calls, calls_suppressed, runs } = ring;
+    let Ring { used, kicks, calls, calls_suppressed, runs, woken } = ring;
     number(used, at, each);
     number(kicks, at + 2, each);
     number(calls, at + 4, each);
@@ -92,6 +92,7 @@ fn ring<F: FnMut(usize, &mut u64)>(ring: &mut Ring, at: usize, each: &mut F) {
         each(at + 3, busy_poll);
         each(at + 4, no_buffers);
     });
+    number(woken, at + 13, each);
 }
 
 /// A part that may be absent: whether it is there takes the place before its numbers.
@@ -170,7 +171,7 @@ mod tests {
     fn places_of_version_1() {
         let runs = |from: usize, to: usize| (from..to).collect::<Vec<_>>();
         let expected =
-            [runs(0, 13), runs(16, 29), vec![96], runs(32, 52), runs(64, 77), runs(80, 93), vec![97, 98]];
+            [runs(0, 13), runs(16, 29), vec![96], runs(32, 52), runs(64, 79), runs(80, 95), vec![97, 98]];
         assert_eq!(places(), expected.concat());
     }
 }

@@ -4,14 +4,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Malformed, fields};
 use crate::{
-    record::{Lost, Nanos, QueueCounts, Record, Sample, Source, Worker},
-    topology::{Device, DeviceKey, Invisible, QueueKey, QueuePair, Topology},
+    record::{Lost, Nanos, Paths, QueueCounts, Record, Sample, Source, VcpuPlace, Worker},
+    topology::{Device, DeviceKey, QueueKey, QueuePair, Topology},
 };
 
 /// Most queue pairs, told or only claimed by a topology.
 pub(super) const QUEUES: usize = 1 << 17;
 /// Most devices.
 const DEVICES: usize = 1 << 16;
+/// Most threads of vCPUs.
+const VCPUS: usize = 1 << 18;
 /// Most names, and the longest.
 pub(super) const NAMES: usize = 1 << 14;
 pub(super) const NAME_LONGEST: usize = 256;
@@ -112,8 +114,10 @@ pub(super) struct Known {
     /// Most pairs that a topology said each device has.
     pairs: BTreeMap<DeviceKey, u32>,
     rows: usize,
-    /// Of the latest topology; `None` before the first.
-    invisible: Option<Vec<Invisible>>,
+    /// What the latest topology says beside its devices; `None` before the first.
+    beside: Option<Topology>,
+    paths: BTreeMap<QueueKey, Paths>,
+    vcpus: BTreeMap<u32, VcpuPlace>,
     lost: Option<Lost>,
     at: Option<Nanos>,
     residuals: BTreeMap<DeviceKey, BTreeMap<String, i64>>,
@@ -134,6 +138,11 @@ impl Known {
                 if self.residuals.len() > DEVICES {
                     return Err(Malformed("it has too many devices"));
                 }
+                self.paths.extend(sample.paths.iter().cloned());
+                self.vcpus.extend(sample.vcpus.iter().map(|place| (place.tid, *place)));
+                if self.paths.len() > QUEUES || self.vcpus.len() > VCPUS {
+                    return Err(Malformed("it has too many queues or vCPUs"));
+                }
             }
             Record::Lost(lost) => self.lost = Some(*lost),
             Record::End(_) => {}
@@ -142,7 +151,8 @@ impl Known {
     }
 
     fn topology(&mut self, topology: &Topology) -> Result<(), Malformed> {
-        self.invisible = Some(topology.invisible.clone());
+        let Topology { devices: _, invisible, vms, cpus } = topology.clone();
+        self.beside = Some(Topology { devices: Vec::new(), invisible, vms, cpus });
         for device in self.devices.values_mut() {
             device.present = false;
         }
@@ -163,8 +173,8 @@ impl Known {
     pub(super) fn picture(&self, tables: &Tables) -> Vec<Record> {
         let mut records = Vec::new();
         records.extend(self.source.clone().map(Record::Source));
-        records.extend(self.invisible.clone().map(|invisible| {
-            Record::Topology(Topology { devices: self.devices.values().cloned().collect(), invisible })
+        records.extend(self.beside.clone().map(|beside| {
+            Record::Topology(Topology { devices: self.devices.values().cloned().collect(), ..beside })
         }));
         records.extend(self.lost.map(Record::Lost));
         records.extend(self.at.map(|at| Record::Sample(self.sample(at, tables))));
@@ -190,6 +200,8 @@ impl Known {
         let mut ended: Vec<_> = tables.pairs.iter().filter(|pair| pair.ended).map(|pair| pair.key).collect();
         ended.sort();
         let residuals = self.residuals.iter().map(|(key, residuals)| (*key, residuals.clone())).collect();
-        Sample { at, queues: queues.into_iter().collect(), workers, ended, residuals }
+        let paths = self.paths.iter().map(|(key, paths)| (*key, paths.clone())).collect();
+        let vcpus = self.vcpus.values().copied().collect();
+        Sample { at, queues: queues.into_iter().collect(), workers, ended, residuals, paths, vcpus }
     }
 }

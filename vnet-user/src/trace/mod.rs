@@ -80,4 +80,8 @@ mod section {
     pub(super) const ENDED: u64 = 3;
     /// Differences between independent counts.
     pub(super) const RESIDUALS: u64 = 4;
+    /// Ways of calls and kicks, in JSON as records have them: they are told when they change.
+    pub(super) const PATHS: u64 = 5;
+    /// Places of vCPUs, likewise.
+    pub(super) const VCPUS: u64 = 6;
 }

@@ -1,5 +1,7 @@
 //! Any records there can be, and some that only a sound source makes.
 
+mod host;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -72,13 +74,16 @@ fn ring() -> impl Strategy<Value = Ring> {
         option::of(prop::array::uniform4(count()).prop_map(|[empty, weight, busy_poll, no_buffers]| {
             RunEnds { empty, weight, busy_poll, no_buffers }
         }));
-    (known(), known(), known(), known(), runs).prop_map(|(used, kicks, calls, calls_suppressed, runs)| Ring {
-        used,
-        kicks,
-        calls,
-        calls_suppressed,
-        runs,
-    })
+    (known(), known(), known(), known(), known(), runs).prop_map(
+        |(used, kicks, calls, calls_suppressed, woken, runs)| Ring {
+            used,
+            kicks,
+            calls,
+            calls_suppressed,
+            woken,
+            runs,
+        },
+    )
 }
 
 fn vhost() -> impl Strategy<Value = Vhost> {
@@ -125,13 +130,17 @@ fn sample() -> impl Strategy<Value = Sample> {
         vec(worker().boxed(), 0..4),
         prop::collection::btree_set(queue_key(), 0..2),
         prop::collection::btree_map(device_key(), residuals, 0..3),
+        prop::collection::btree_map(queue_key(), host::paths().boxed(), 0..3),
+        host::places(),
     )
-        .prop_map(|(at, queues, workers, ended, residuals)| Sample {
+        .prop_map(|(at, queues, workers, ended, residuals, paths, vcpus)| Sample {
             at: Nanos(at),
             queues: queues.into_iter().collect(),
             workers: workers.into_iter().collect::<BTreeMap<_, _>>().into_values().collect(),
             ended: ended.into_iter().collect(),
             residuals: residuals.into_iter().collect(),
+            paths: paths.into_iter().collect(),
+            vcpus,
         })
 }
 
@@ -174,7 +183,10 @@ fn topology() -> impl Strategy<Value = Topology> {
     let vhost = (any::<Option<bool>>(), any::<Option<bool>>());
     let device =
         ("\\PC{0,5}", kind, any::<bool>(), option::of(0..4u32), option::of(".{0,6}"), option::of("."), vhost);
-    prop::collection::btree_map(device_key(), device, 0..5).prop_map(|devices| Topology {
+    let devices = prop::collection::btree_map(device_key(), device, 0..5);
+    (devices, host::vms().boxed(), host::cpus().boxed()).prop_map(|(devices, vms, cpus)| Topology {
+        vms,
+        cpus,
         devices: devices
             .into_iter()
             .map(|(key, (name, kind, present, pairs, comm, uncovered, (vhost, zerocopy)))| Device {

@@ -67,6 +67,53 @@ fn text_of_a_vhost_host() {
     insta::assert_snapshot!(text(VHOST, false));
 }
 
+/// Two guests of one host: what their calls interrupt.
+const LAYOUT: &[&str] = &[
+    "source tap.tx tap.rx tap.tx.drops tap.rx.drops vhost.kicks vhost.calls kvm.interrupts",
+    "topology; cpu 0 core=0 llc=0 node=0; cpu 1 core=0 llc=0 node=0; cpu 4 core=4 llc=4 node=1; vm 4711 web 0=4712 1=4713; 1/7 tap0 tap 2 vhost owned; 1/8 tap1 tap 1 vhost",
+    "sample 0s",
+    "sample 4s; vcpu tid=4712 cpu=0; 1/7#0 tx 100x64; 1/7#0 tx-ring calls=100 woken=100; 1/7#0 call tx gsi=24 worker=1 vm=4711 vcpu=0 vector=65 cpu=0 blocked=97; 1/7#0 call tx gsi=24 worker=4 vm=4711 vcpu=1 vector=65 cpu=1 in_guest=3; 1/7#1 rx 9x64; 1/7#1 rx-ring calls=9 woken=5; 1/7#1 call rx gsi=26 worker=0 vm=4711 vcpu=1 vector=66 cpu=0 preempted=4; 1/7#1 call rx gsi=5 worker=0 root=1; 1/8#0 call rx gsi=24 worker=0 vcpu=0 vector=65 blocked=2",
+    "end 4s",
+];
+
+#[test]
+fn text_of_whom_calls_interrupt() {
+    insta::assert_snapshot!(text(LAYOUT, false));
+}
+
+#[test]
+fn json_has_the_keys_of_schema_1_for_interrupts() {
+    let report = json(LAYOUT);
+    let expect = |at: &str, expected: &[&str]| {
+        let value = report.pointer(at).unwrap_or_else(|| panic!("{at} is missing"));
+        assert_eq!(keys(value), expected.iter().copied().collect(), "{at}");
+    };
+    expect("/vms/0", &["pid", "name", "uuid", "monitor", "vcpus"]);
+    expect("/vms/0/vcpus/0", &["id", "tid", "cpu", "node"]);
+    let row =
+        ["direction", "vcpu", "vector", "gsi", "irq", "count", "cpu", "worker_cpu", "level", "vcpu_state"];
+    expect("/queues/0/interrupts/0", &row);
+    expect("/queues/0/interrupts/0/vcpu_state", &["in_guest", "blocked", "preempted", "root"]);
+    expect("/queues/0/private", &["vcpu", "calls", "kicks"]);
+}
+
+#[test]
+fn text_of_many_interrupted_guests_stays_one_screen() {
+    let devices: Vec<_> = (1..=400).map(|i| format!("; 1/{i} tap{i} tap 1 vhost owned")).collect();
+    let calls: Vec<_> = (1..=400)
+        .map(|i| format!("; 1/{i}#0 call tx gsi=24 worker=0 vm=4711 vcpu=0 vector=65 cpu=0 blocked={i}"))
+        .collect();
+    let lines = [
+        "source kvm.interrupts".to_owned(),
+        format!("topology{}", devices.concat()),
+        format!("sample 1s{}", calls.concat()),
+    ];
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    let short = text(&lines, false);
+    assert!(short.lines().count() <= 45 && short.contains("… 392 queues more"), "{short}");
+    assert!(text(&lines, true).lines().count() > 400);
+}
+
 #[test]
 fn text_of_an_idle_host() {
     let lines = [
@@ -181,7 +228,19 @@ fn json_has_the_keys_of_schema_1() {
         "uncovered",
     ];
     expect("/devices/0", &device);
-    let queue = ["device", "ifindex", "netns", "generation", "queue", "worker", "tx", "rx", "interrupts"];
+    let queue = [
+        "device",
+        "ifindex",
+        "netns",
+        "generation",
+        "queue",
+        "worker",
+        "tx",
+        "rx",
+        "interrupts",
+        "kickers",
+        "private",
+    ];
     expect("/queues/0", &queue);
     let tx = [
         "packets",

@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
 use vnet::{
-    record::{Flow, Known, Lost, Nanos, Probe, QueueCounts, Record, Sample, Source, SourceKind},
+    record::{Flow, Known, Lost, Nanos, Paths, Probe, QueueCounts, Record, Sample, Source, SourceKind},
     topology::{
         Device, DeviceKey, DeviceKind, IfIndex, Invisible, Netns, Owner, QueueKey, QueuePair, Topology,
     },
 };
 use vnet_ebpf::hist;
 
+mod locality;
 mod vhost;
 
 type Result<T> = std::result::Result<T, String>;
@@ -30,7 +31,7 @@ pub(crate) fn parse(line: &str) -> Result<Record> {
     })
 }
 
-/// Devices, and among them `invisible PID COMM KIND DEVICE`.
+/// Devices, and among them `invisible PID COMM KIND DEVICE`, CPUs and VMs.
 fn topology<'a>(parts: impl Iterator<Item = &'a str>) -> Result<Topology> {
     let mut topology = Topology::default();
     for part in parts {
@@ -41,6 +42,8 @@ fn topology<'a>(parts: impl Iterator<Item = &'a str>) -> Result<Topology> {
                 kind: serde_json::from_value(kind.into()).map_err(|error| format!("{kind:?}: {error}"))?,
                 device: which.into(),
             }),
+            ["cpu", ref words @ ..] => topology.cpus.push(locality::cpu(words)?),
+            ["vm", ref words @ ..] => topology.vms.push(locality::vm(words)?),
             _ => topology.devices.push(device(part)?),
         }
     }
@@ -152,8 +155,13 @@ fn device(text: &str) -> Result<Device> {
 fn sample<'a>(at: Nanos, parts: impl Iterator<Item = &'a str>) -> Result<Sample> {
     let mut sample = Sample { at, ..Sample::default() };
     let mut queues: BTreeMap<QueueKey, QueueCounts> = BTreeMap::new();
+    let mut paths: BTreeMap<QueueKey, Paths> = BTreeMap::new();
     for part in parts {
         let words: Vec<&str> = part.split_whitespace().collect();
+        if let ["vcpu", ref words @ ..] = words[..] {
+            sample.vcpus.push(locality::place(words)?);
+            continue;
+        }
         let [key, what, ref rest @ ..] = words[..] else {
             return Err(format!("{part:?} is not QUEUE WHAT …"));
         };
@@ -174,6 +182,17 @@ fn sample<'a>(at: Nanos, parts: impl Iterator<Item = &'a str>) -> Result<Sample>
             sample.workers.push(vhost::worker(key, rest)?);
             continue;
         }
+        match what {
+            "call" => {
+                locality::call(paths.entry(key).or_default(), rest)?;
+                continue;
+            }
+            "kick" => {
+                locality::kick(paths.entry(key).or_default(), rest)?;
+                continue;
+            }
+            _ => {}
+        }
         let counts = queues.entry(key).or_default();
         match what {
             "tx" => counts.tx = Some(flow(rest)?),
@@ -182,6 +201,7 @@ fn sample<'a>(at: Nanos, parts: impl Iterator<Item = &'a str>) -> Result<Sample>
         }
     }
     sample.queues = queues.into_iter().collect();
+    sample.paths = paths.into_iter().collect();
     Ok(sample)
 }
 

@@ -219,7 +219,7 @@ pub(crate) fn small() -> Report {
             probe("kvm.interrupts", Known::Unavailable),
         ],
         lost: LostReport { events: 12, records: 1 },
-        vms: vec![VmReport { pid: 4711, name: Some("web-1".into()), vcpus: None }],
+        vms: vec![VmReport { pid: 4711, name: Some("web-1".into()), ..VmReport::default() }],
         devices: vec![
             total(web, &web_queues),
             gone,
@@ -305,7 +305,11 @@ pub(crate) fn large() -> Report {
         let queues: Vec<_> = (0..8u16)
             .map(|q| busy(&device, q, (i * 37 % 400) * 1000 + u32::from(q), i * 10, 0.125))
             .collect();
-        report.vms.push(VmReport { pid: 10_000 + i, name: Some(format!("guest-{i:03}")), vcpus: None });
+        report.vms.push(VmReport {
+            pid: 10_000 + i,
+            name: Some(format!("guest-{i:03}")),
+            ..VmReport::default()
+        });
         report.devices.push(total(device, &queues));
         report.queues.extend(queues);
     }

@@ -111,7 +111,7 @@ prop_compose! {
         (report.source.kind, report.source.host) = (kind, host);
         (report.source.duration_s, report.source.complete) = (duration_s, complete);
         report.lost.events = events;
-        report.vms = names.into_iter().zip(0..).map(|(name, pid)| VmReport { pid, name, vcpus: None }).collect();
+        report.vms = names.into_iter().zip(0..).map(|(name, pid)| VmReport { pid, name, ..VmReport::default() }).collect();
         report.findings = devices.iter().map(|device| build::finding("R4", Level::Critical, device)).collect();
         (report.devices, report.queues) = (devices, queues);
         report

@@ -56,6 +56,26 @@ impl Default for Machine {
     }
 }
 
+/// Memory of each node, in MiB.
+const NODE: u64 = 1024;
+
+/// A machine with a node for each of these ranges of CPUs; with none it has one of all.
+pub(crate) fn of_nodes(cpus: &[&str]) -> Machine {
+    let node = |(id, cpus): (usize, &&str)| {
+        [
+            "-object".to_owned(),
+            format!("memory-backend-ram,id=node{id},size={NODE}M"),
+            "-numa".to_owned(),
+            format!("node,nodeid={id},cpus={cpus},memdev=node{id}"),
+        ]
+    };
+    if cpus.is_empty() {
+        return Machine::default();
+    }
+    let nodes = cpus.iter().enumerate().flat_map(node);
+    Machine { memory: Some(NODE * cpus.len() as u64), qemu: nodes.collect(), ..Machine::default() }
+}
+
 /// Runs a guest's program; what it writes is given to `output` as it comes. A boot that fails is tried a second time.
 ///
 /// # Errors

@@ -36,6 +36,8 @@ pub(crate) struct Stage {
     cpus: &'static str,
     /// It has guests of its own, which need `kvm_amd`.
     guests: bool,
+    /// Nodes of the machine, by their CPUs; none: one, of all CPUs.
+    nodes: &'static [&'static str],
     program: Program,
 }
 
@@ -72,6 +74,7 @@ const DRIVER: Stage = Stage {
     parameters: &[],
     cpus: "2",
     guests: false,
+    nodes: &[],
     program: Program::Test("vnet-driver", "vhost", &["--test-threads=1"]),
 };
 
@@ -84,6 +87,7 @@ const VHOST: Stage = Stage {
     parameters: &[],
     cpus: "8",
     guests: false,
+    nodes: &[],
     program: Program::Test("vnet-user", "vhost", &["--test-threads=1"]),
 };
 
@@ -96,6 +100,7 @@ const GUEST: Stage = Stage {
     parameters: &[],
     cpus: "4",
     guests: true,
+    nodes: &[],
     program: Program::Test("vnet-user", "guest", &["--test-threads=1", "--skip", "once"]),
 };
 
@@ -109,6 +114,7 @@ pub(crate) const STAGES: &[Stage] = &[
         parameters: &[],
         cpus: "2",
         guests: false,
+        nodes: &[],
         program: Program::Nic,
     },
     Stage {
@@ -119,6 +125,7 @@ pub(crate) const STAGES: &[Stage] = &[
         parameters: &[],
         cpus: "2",
         guests: false,
+        nodes: &[],
         program: Program::Units("vnet-user", &["shapes", "--test-threads=1"]),
     },
     DRIVER,
@@ -143,6 +150,17 @@ pub(crate) const STAGES: &[Stage] = &[
         ..GUEST
     },
     GUEST,
+    Stage {
+        name: "kvm",
+        about: "which vCPU each call interrupts and from how far, against VMs of a few instructions that count themselves",
+        gate: &["7.2"],
+        modules: &["tun", "vhost_net", "bridge", "kvm_amd"],
+        // Cores of a socket, sockets of a node, and a second node. The kernel knows no threads of an emulated AMD core.
+        cpus: "8,sockets=4,cores=2,threads=1",
+        nodes: &["0-3", "4-7"],
+        program: Program::Test("vnet-user", "kvm", &["--test-threads=1"]),
+        ..VHOST
+    },
 ];
 
 impl Stage {
@@ -212,7 +230,7 @@ impl Stage {
         let machine = Machine {
             cpus: self.cpus.to_owned(),
             limit: Duration::from_mins(if thorough { 60 } else { 20 }),
-            ..Machine::default()
+            ..machine::of_nodes(self.nodes)
         };
         progress::note(format_args!("        {} on {}", self.name, parts.kernel.release));
         let mut listener = Listener::new(verbose);

@@ -94,7 +94,7 @@ fn within(mut cell: usize) -> usize {
 ///
 /// Whether this is the second one.
 #[inline(always)]
-fn again() -> bool {
+pub(crate) fn again() -> bool {
     offset!(again) == 1
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn seen(did: bool) {
 
 /// Counts something that belongs to no packet.
 #[inline(always)]
-fn tally(slot: u32, cell: usize, n: u64) {
+pub(crate) fn tally(slot: u32, cell: usize, n: u64) {
     if let Some(row) = Row::of(slot) {
         row.add(within(cell), n);
     }

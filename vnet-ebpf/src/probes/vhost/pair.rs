@@ -37,8 +37,9 @@ static WORKERS: HashMap<u32, u32> = HashMap::with_max_entries(1, 0);
 #[map]
 static FREE_PAIRS: Queue<u32> = Queue::with_max_entries(1, 0);
 
+/// A pair by its number.
 #[inline(always)]
-fn at(number: u32) -> Option<&'static mut Pair> {
+pub(crate) fn at(number: u32) -> Option<&'static mut Pair> {
     // SAFETY: a map value. Its worker alone writes it; others read single words.
     PAIRS.get_ptr_mut(number).map(|pair| unsafe { &mut *pair })
 }
@@ -46,9 +47,14 @@ fn at(number: u32) -> Option<&'static mut Pair> {
 /// The pair that the current thread serves, if it is a worker that has run.
 #[inline(always)]
 pub(crate) fn current() -> Option<&'static mut Pair> {
-    let tid = bpf_get_current_pid_tgid() as u32;
+    at(number(bpf_get_current_pid_tgid() as u32)?)
+}
+
+/// The number of the pair that a thread serves.
+#[inline(always)]
+pub(crate) fn number(tid: u32) -> Option<u32> {
     // SAFETY: an integer that is never changed after it was inserted.
-    at(*unsafe { WORKERS.get(tid) }?)
+    unsafe { WORKERS.get(tid) }.copied()
 }
 
 /// The pair of a vhost device, which a worker or a kick is seen of.

@@ -3,11 +3,11 @@
 use aya_ebpf::{EbpfContext, macros::map, maps::Array};
 use vnet_ebpf::{
     device::NO_SLOT,
-    vhost::{RX_RING, Ring, TX_RING, VhostCode},
+    vhost::{RX_RING, RX_UPDATE, Ring, TX_RING, TX_UPDATE, VhostCode},
 };
 
 use super::{again, pair, rx, tally, tx, virtqueue};
-use crate::probes::{Kernel, offset, probe, store};
+use crate::probes::{Kernel, kvm, offset, probe, store};
 
 /// Where the handlers of kicks are; user space fills it when it is known.
 #[map]
@@ -27,7 +27,7 @@ pub(crate) fn used_begins(queue: u64) -> bool {
         rx::settle(pair);
     }
     pair.used = u32::from(probe!(queue as Kernel, vq_last_used: u16).unwrap_or(0));
-    (pair.updating, pair.signalled) = (1, 0);
+    (pair.updating, pair.signalled) = (if ring == TX_RING { TX_UPDATE } else { RX_UPDATE }, 0);
     store!(pair.context, probe!(queue as Kernel, vq_call: u64).unwrap_or(0));
     true
 }
@@ -104,5 +104,6 @@ pub(crate) fn wakeup<C: EbpfContext>(ctx: &C, wait: u64) {
     let slot = pair::slot_elsewhere(ctx, pair, socket);
     if slot != NO_SLOT {
         tally(slot, if transmit { TX_RING } else { RX_RING }.kicks(), 1);
+        kvm::kicked(slot, transmit);
     }
 }

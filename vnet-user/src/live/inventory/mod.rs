@@ -45,7 +45,6 @@ use tokio::{
     time,
 };
 
-pub(crate) use self::message::LinkStats;
 use self::{
     book::{Book, Queues},
     channels::Ethtool,
@@ -55,6 +54,7 @@ use self::{
     socket::Listener,
     spaces::Spaces,
 };
+pub(crate) use self::{message::LinkStats, proc::start_time};
 use crate::{
     live::ioctl::watch,
     topology::{DeviceKey, DeviceKind, IfIndex, Netns, Topology},

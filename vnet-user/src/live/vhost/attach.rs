@@ -19,7 +19,10 @@ use crate::{
     record::{Known, Probe},
 };
 
-use super::learned;
+use super::{
+    described::{ANYONES, DESCRIBED, functions},
+    learned,
+};
 
 /// A function that a program can attach to: the module that it may be in, and its name.
 pub(super) type Target = (&'static str, &'static str);
@@ -73,81 +76,14 @@ pub(super) struct Set {
     pub(super) second_best: Option<&'static str>,
 }
 
-/// The set that needs a kernel that describes its modules.
-static DESCRIBED: Set =
-    Set { described: true, programs: &PROGRAMS, signals: &SIGNALS, unknown: |_| None, second_best: None };
-
-/// Not in a module of its own.
-pub(super) const CORE: &str = "vmlinux";
-
-/// Its programs.
-const PROGRAMS: [Program; 16] = [
-    program("tx_copy", When::Entry, &[&[("vhost_net", "handle_tx_copy")]], 2, by::VHOST),
-    program("tx_zerocopy", When::Entry, &[&[("vhost_net", "handle_tx_zerocopy")]], 2, by::VHOST),
-    program(
-        "tx_end",
-        When::Exit,
-        &[&[("vhost_net", "handle_tx_copy")], &[("vhost_net", "handle_tx_zerocopy")]],
-        2,
-        by::VHOST,
-    ),
-    program("rx_begin", When::Entry, &[&[("vhost_net", "handle_rx")]], 1, by::VHOST),
-    program("rx_end", When::Exit, &[&[("vhost_net", "handle_rx")]], 1, by::VHOST),
-    program("poll_begin", When::Entry, &[&[("vhost_net", "vhost_net_busy_poll")]], 1, by::VHOST),
-    program("poll_end", When::Exit, &[&[("vhost_net", "vhost_net_busy_poll")]], 1, by::VHOST),
-    program("sendmsg", When::Entry, &[&[("tun", "tun_sendmsg")]], 3, by::VHOST),
-    program("recvmsg", When::Entry, &[&[("tun", "tun_recvmsg")]], 3, by::VHOST),
-    program("used_begin", When::Entry, USED, 2, by::VHOST),
-    program("used_end", When::Exit, USED, 2, by::VHOST),
-    program(
-        "eventfd",
-        When::Entry,
-        &[&[(CORE, "eventfd_signal_mask"), (CORE, "eventfd_signal")]],
-        1,
-        by::VHOST,
-    ),
-    program("wakeup", When::Entry, &[&[("vhost", "vhost_poll_wakeup")]], 1, by::KICK).once(),
-    program(
-        "completed",
-        When::Exit,
-        &[&[("vhost_net", "vhost_zerocopy_complete"), ("vhost_net", "vhost_zerocopy_callback")]],
-        3,
-        by::ZEROCOPY,
-    )
-    .once(),
-    // First to be attached: what ends is noticed of all that is seen to begin.
-    program("vhost_close", When::Entry, &[&[("vhost", "vhost_dev_cleanup")]], 1, by::NONE).once(),
-    program("backend", When::Entry, &[&[("vhost", "vhost_vq_init_access")]], 1, by::KICK).once(),
-];
-
-const USED: &[&[Target]] =
-    &[&[("vhost", "vhost_add_used_and_signal_n")], &[("vhost", "vhost_add_used_and_signal")]];
-
-/// Its signals.
-const SIGNALS: [(&str, &[&str]); 8] = [
-    ("vhost.tx", &["vhost_close", "tx_copy", "tx_zerocopy", "tx_end", "sendmsg", "used_begin"]),
-    ("vhost.rx", &["vhost_close", "rx_begin", "rx_end", "recvmsg", "used_begin"]),
-    (
-        "vhost.copies",
-        &["vhost_close", "tx_copy", "tx_zerocopy", "tx_end", "sendmsg", "used_begin", "completed"],
-    ),
-    ("vhost.calls", &["tx_copy", "tx_zerocopy", "rx_begin", "used_begin", "used_end", "eventfd"]),
-    ("vhost.kicks", &["vhost_close", "backend", "wakeup"]),
-    ("vhost.runs", &["tx_copy", "tx_zerocopy", "tx_end", "rx_begin", "rx_end"]),
-    ("vhost.worker", &["tx_copy", "tx_zerocopy", "rx_begin"]),
-    ("vhost.busy_poll", &["vhost_close", "tx_copy", "tx_zerocopy", "rx_begin", "poll_begin", "poll_end"]),
-];
-
 /// Handlers of kicks, by which one is told from another wake-up.
 const HANDLERS: [Target; 2] = [("vhost_net", "handle_tx_kick"), ("vhost_net", "handle_rx_kick")];
 
+/// A module that a host may do without.
+const OPTIONAL: &str = "kvm";
+
 /// Functions of the modules without which there is nothing to see.
 pub(super) const NEEDED: [Target; 2] = [("vhost_net", "handle_rx"), ("tun", "tun_sendmsg")];
-
-/// All functions that a program may attach to.
-pub(crate) fn functions() -> impl Iterator<Item = Target> {
-    PROGRAMS.iter().flat_map(|program| program.groups).copied().flatten().copied()
-}
 
 /// Names whose addresses are wanted.
 fn names() -> impl Iterator<Item = &'static str> {
@@ -269,9 +205,11 @@ impl Vhost {
         }
     }
 
-    /// Descriptors of the programs that are not second ones.
+    /// Descriptors of the programs that are not second ones, and of which a run that is left out may be missed. Most runs of
+    /// [`ANYONES`] are for interrupts that no virtqueue calls for, and those that are for one cannot be left out of both.
     pub(crate) fn programs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.attached.iter().filter(|attached| !attached.second).map(|attached| attached.fd.as_fd())
+        let counts = |attached: &&Attached| !attached.second && attached.program != ANYONES;
+        self.attached.iter().filter(counts).map(|attached| attached.fd.as_fd())
     }
 }
 
@@ -303,7 +241,9 @@ pub(crate) fn handlers(symbols: &Symbols) -> VhostCode {
 /// What symbols are wanted of `/proc/kallsyms`.
 pub(crate) fn wanted(name: &str) -> bool {
     // The first test spares nearly all of 200,000 symbols the second.
-    ["vhost_", "handle_", "tun_", "eventfd_"].iter().any(|prefix| name.starts_with(prefix))
+    ["vhost_", "handle_", "tun_", "eventfd_", "irqfd_", "__apic_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
         && names().any(|wanted| wanted == name)
 }
 
@@ -322,6 +262,11 @@ fn attach(
     let names: Vec<_> = group.iter().map(|(_, name)| *name).collect();
     if matches!(program.when, When::Kprobe | When::Kretprobe) {
         return learned::attach(code, program.name, program.when, group, symbols, without);
+    }
+    let known =
+        |module: &str| functions().any(|(of, name)| of == module && kernel.function(of, name).is_some());
+    if let Some((module, _)) = group.iter().find(|(module, _)| *module == OPTIONAL && !known(module)) {
+        bail!("{}", modules::why_absent(module));
     }
     let (module, name) = group.iter().find(present).with_context(|| {
         format!("this kernel has no function {}, or does not describe it", names.join(" or "))

@@ -8,7 +8,10 @@ use std::fs;
 use anyhow::{Context as _, Result, bail};
 use vnet_ebpf::offsets::by;
 
-use super::attach::{Attached, CORE, NEEDED, Program, Set, Target, only_one, program};
+use super::{
+    attach::{Attached, NEEDED, Program, Set, Target, only_one, program},
+    described::CORE,
+};
 use crate::live::{
     bpf::{self, Code, When},
     kernel::Kernel,
@@ -70,7 +73,7 @@ const PROGRAMS: [Program; 11] = [
     twin("k_eventfd", When::Kprobe, &[&[(CORE, "eventfd_signal"), (CORE, "eventfd_signal_mask")]]),
 ];
 
-const SIGNALS: [(&str, &[&str]); 7] = [
+const SIGNALS: [(&str, &[&str]); 8] = [
     ("vhost.tx", &["k_close", "k_rx", "k_tx_zerocopy", "k_tx_copy"]),
     ("vhost.rx", &["k_close", "k_tx_copy", "k_tx_zerocopy", "k_rx", "k_weight", "k_recvmsg"]),
     ("vhost.copies", &["k_close", "k_tx_copy", "k_tx_zerocopy", "k_rx", "k_weight", "k_used", "k_sendmsg"]),
@@ -91,6 +94,7 @@ const SIGNALS: [(&str, &[&str]); 7] = [
     ),
     ("vhost.kicks", &[]),
     ("vhost.runs", &[]),
+    ("kvm.interrupts", &[]),
     ("vhost.worker", &["k_close", "k_tx_copy", "k_tx_zerocopy", "k_recvmsg", "k_sendmsg", "k_rx"]),
 ];
 
@@ -98,6 +102,7 @@ const SIGNALS: [(&str, &[&str]); 7] = [
 fn unknown(signal: &str) -> Option<String> {
     let what = match signal {
         "vhost.kicks" => "which virtqueue is kicked",
+        "kvm.interrupts" => "which vCPU a call interrupts",
         "vhost.runs" => "why a run of the worker ended",
         "vhost.copies" if zerocopy() => "how a zero-copy packet ended",
         _ => return None,

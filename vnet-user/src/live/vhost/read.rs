@@ -20,6 +20,7 @@ pub(crate) struct Known {
     copies: bool,
     kicks: bool,
     calls: bool,
+    woken: bool,
     runs: bool,
 }
 
@@ -35,6 +36,7 @@ impl Known {
             copies: known("vhost.copies"),
             kicks: known("vhost.kicks"),
             calls: known("vhost.calls"),
+            woken: known("kvm.interrupts"),
             runs: known("vhost.runs"),
         }
     }
@@ -48,6 +50,7 @@ impl Known {
                 kicks: self.kicks.then_some(row[ring.kicks()]),
                 calls: self.calls.then_some(row[ring.calls()]),
                 calls_suppressed: self.calls.then_some(row[ring.suppressed()]),
+                woken: self.woken.then_some(row[ring.woken()]),
                 runs: self.runs.then(|| RunEnds {
                     empty: runs(end::EMPTY),
                     weight: runs(end::WEIGHT),

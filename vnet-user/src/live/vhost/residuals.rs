@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::{
     live::inventory::LinkStats,
-    record::QueueCounts,
+    record::{QueueCounts, Ring},
     topology::{DeviceKey, QueueKey},
 };
 
@@ -20,6 +20,10 @@ struct Totals {
     sent: u64,
     /// Chains that it got back for them; `None` where not known.
     used: Option<u64>,
+    /// Calls of the guest.
+    calls: u64,
+    /// Of these, those that reached an `irqfd`.
+    woken: u64,
 }
 
 /// What was counted so far, and what the tap's own counters said when counting began.
@@ -72,11 +76,16 @@ impl Residuals {
             let dropped = counts.tx.as_ref().map_or(0, crate::record::Flow::dropped);
             // What the stack sees of a guest is without what the tap drops.
             let dropped = if vhost.is_some() { dropped } else { 0 };
+            let both = |of: fn(&Ring) -> Option<u64>| {
+                vhost.map_or(0, |vhost| of(&vhost.tx).unwrap_or(0) + of(&vhost.rx).unwrap_or(0))
+            };
             let totals = Totals {
                 tx: sent.saturating_sub(dropped),
                 rx: counts.rx.as_ref().map_or(0, crate::record::Flow::packets),
                 sent,
                 used: vhost.and_then(|vhost| vhost.copies.and(vhost.tx.used)),
+                calls: both(|ring| ring.calls),
+                woken: both(|ring| ring.woken),
             };
             self.queues.insert(*key, totals);
         }
@@ -114,6 +123,8 @@ impl Residuals {
             device.tx += queue.tx;
             device.rx += queue.rx;
             device.sent += queue.sent;
+            device.calls += queue.calls;
+            device.woken += queue.woken;
             device.used = device.used.zip(queue.used).map(|(a, b)| a + b);
         }
         for key in &self.watched {
@@ -135,6 +146,10 @@ impl Residuals {
             if let Some(used) = counted.used {
                 differences.insert("tx_used".to_owned(), difference(counted.sent, used));
             }
+            // Calls that no `irqfd` takes at all are for another program, not missing.
+            if counted.woken > 0 {
+                differences.insert("calls".to_owned(), difference(counted.calls, counted.woken));
+            }
             told.push((key, differences));
         }
         told
@@ -149,7 +164,7 @@ fn difference(a: u64, b: u64) -> i64 {
 mod tests {
     use super::*;
     use crate::{
-        record::{Copies, Flow, Ring, Vhost},
+        record::{Copies, Flow, Vhost},
         topology::{IfIndex, Netns, QueuePair},
     };
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, io};
 use serde::Serialize;
 
 use crate::{
-    record::{Flow, Lost, Nanos, QueueCounts, Record, Sample, Source, Vhost, Worker},
-    topology::{Device, DeviceKey, Invisible, QueueKey},
+    record::{Flow, Lost, Nanos, Paths, QueueCounts, Record, Sample, Source, VcpuPlace, Vhost, Worker},
+    topology::{Cpu, Device, DeviceKey, Invisible, QueueKey, Vm},
 };
 
 /// Which device.
@@ -101,6 +101,8 @@ enum Line<'a> {
     Topology {
         devices: Vec<At<Place, DeviceLine<'a>>>,
         invisible: &'a [Invisible],
+        vms: &'a [Vm],
+        cpus: &'a [Cpu],
     },
     Sample {
         at_ns: Nanos,
@@ -108,6 +110,8 @@ enum Line<'a> {
         workers: Vec<At<PairPlace, WorkerLine<'a>>>,
         ended: Vec<PairPlace>,
         residuals: Vec<At<Place, Residuals<'a>>>,
+        paths: Vec<At<PairPlace, &'a Paths>>,
+        vcpus: &'a [VcpuPlace],
     },
     Lost(&'a Lost),
     End {
@@ -127,7 +131,12 @@ pub fn write(record: &Record, out: &mut (impl io::Write + ?Sized)) -> io::Result
                 .devices
                 .iter()
                 .map(|device| At { place: device.key.into(), thing: device_line(device) });
-            Line::Topology { devices: devices.collect(), invisible: &topology.invisible }
+            Line::Topology {
+                devices: devices.collect(),
+                invisible: &topology.invisible,
+                vms: &topology.vms,
+                cpus: &topology.cpus,
+            }
         }
         Record::Sample(sample) => sample_line(sample),
         Record::Lost(lost) => Line::Lost(lost),
@@ -154,7 +163,7 @@ fn device_line(device: &Device) -> DeviceLine<'_> {
 }
 
 fn sample_line(sample: &Sample) -> Line<'_> {
-    let Sample { at, queues, workers, ended, residuals } = sample;
+    let Sample { at, queues, workers, ended, residuals, paths, vcpus } = sample;
     Line::Sample {
         at_ns: *at,
         queues: queues
@@ -167,6 +176,8 @@ fn sample_line(sample: &Sample) -> Line<'_> {
             .iter()
             .map(|(key, residuals)| At { place: (*key).into(), thing: Residuals { residuals } })
             .collect(),
+        paths: paths.iter().map(|(key, paths)| At { place: (*key).into(), thing: paths }).collect(),
+        vcpus,
     }
 }
 

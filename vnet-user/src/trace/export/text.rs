@@ -129,8 +129,17 @@ fn flow_text(text: &mut String, flow: &Flow) {
 }
 
 fn ring_text(text: &mut String, ring: &Ring) {
-    let Ring { used, kicks, calls, calls_suppressed, runs: _ } = *ring;
-    numbers(text, [("used", used), ("kicks", kicks), ("calls", calls), ("suppressed", calls_suppressed)]);
+    let Ring { used, kicks, calls, calls_suppressed, runs: _, woken } = *ring;
+    numbers(
+        text,
+        [
+            ("used", used),
+            ("kicks", kicks),
+            ("calls", calls),
+            ("suppressed", calls_suppressed),
+            ("woken", woken),
+        ],
+    );
 }
 
 fn worker_text(worker: &Worker) -> String {

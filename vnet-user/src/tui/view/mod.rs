@@ -6,6 +6,7 @@ mod footer;
 mod header;
 mod help;
 mod idle;
+mod interrupts;
 mod served;
 mod table;
 

@@ -11,6 +11,7 @@ pub mod frame;
 pub mod ftrace;
 pub mod hold;
 pub mod host;
+pub mod kvm;
 pub mod link;
 pub mod load;
 pub mod macvtap;

@@ -26,6 +26,11 @@ pub fn vhost() -> Option<String> {
     })
 }
 
+/// Why tests with KVM beside the kernel's `vhost_net` cannot run here, or `None`.
+pub fn kvm() -> Option<String> {
+    vhost().or_else(crate::kvm::missing)
+}
+
 /// Returns from the test, aloud, when `$why` (an `Option<String>`) says that it cannot run.
 #[macro_export]
 macro_rules! need {

@@ -261,7 +261,7 @@ fn vm(line: &str) -> VmReport {
         let id: u32 = id.parse().expect(line);
         VcpuReport { id, tid: pid + 1 + id, cpu: cpu.parse().ok(), node: node.parse().ok() }
     };
-    VmReport { pid, name, vcpus: Some(words.map(vcpu).collect()) }
+    VmReport { pid, name, vcpus: Some(words.map(vcpu).collect()), ..VmReport::default() }
 }
 
 /// `1/7#0 rx vcpu=0 vector=40 level=llc count=100 blocked=50`

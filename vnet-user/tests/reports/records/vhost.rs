@@ -67,6 +67,7 @@ fn ring(ring: &mut Ring, name: &str, value: &str) -> Result<()> {
         "used" => ring.used = Some(value),
         "kicks" => ring.kicks = Some(value),
         "calls" => ring.calls = Some(value),
+        "woken" => ring.woken = Some(value),
         "suppressed" => ring.calls_suppressed = Some(value),
         "empty" => end(|runs| &mut runs.empty),
         "weight" => end(|runs| &mut runs.weight),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 
 use vnet_ebpf::offsets::{ABSENT, FIELDS, Field, Offsets};
 
-use super::*;
+use super::{super::described::PROGRAMS, *};
 use crate::live::{
     btf::Btf,
     files::ITERATOR,

@@ -1,6 +1,7 @@
 //! A guest with any number of queue pairs.
 
 use std::{
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
@@ -13,7 +14,7 @@ use super::{
     packet::Templates,
     pair::{Pair, SLOT},
     ring::{Layout, TABLE},
-    script::{Script, Step},
+    script::{Script, Side, Step},
     sink::Receiver,
     truth::Truth,
 };
@@ -150,6 +151,16 @@ impl Guest {
     pub fn expect(&self, pair: u16, packets: u64) -> Result<()> {
         self.pair(pair)?.expected += packets;
         Ok(())
+    }
+
+    /// The eventfd by which the device calls for a ring. Who else takes from it takes from the calls of [`Guest::truth`].
+    pub fn call(&self, pair: u16, side: Side) -> Result<OwnedFd> {
+        Ok(self.pair(pair)?.queue(side).call()?)
+    }
+
+    /// The eventfd by which a ring is kicked. Kicks of others are not in [`Guest::truth`].
+    pub fn doorbell(&self, pair: u16, side: Side) -> Result<OwnedFd> {
+        Ok(self.pair(pair)?.queue(side).doorbell()?)
     }
 
     /// The truth, after all that the workers had begun is done. Whole when everything was waited for.

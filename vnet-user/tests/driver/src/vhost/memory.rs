@@ -72,7 +72,7 @@ impl Memory {
     }
 
     /// Address in this process.
-    pub(super) fn host(&self, at: u64) -> u64 {
+    pub(crate) fn host(&self, at: u64) -> u64 {
         self.start.as_ptr() as u64 + at
     }
 

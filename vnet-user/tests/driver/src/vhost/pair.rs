@@ -149,7 +149,7 @@ impl Pair {
         self.truth.rx.injected.segments - self.truth.rx.dropped + self.expected
     }
 
-    fn queue(&mut self, side: Side) -> &mut Queue {
+    pub(super) fn queue(&mut self, side: Side) -> &mut Queue {
         match side {
             Side::Tx => &mut self.tx,
             Side::Rx => &mut self.rx,

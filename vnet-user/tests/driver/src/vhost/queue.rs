@@ -52,6 +52,16 @@ impl Queue {
         })
     }
 
+    /// Its call eventfd, again.
+    pub(super) fn call(&self) -> io::Result<OwnedFd> {
+        self.call.try_clone()
+    }
+
+    /// Its kick eventfd likewise.
+    pub(super) fn doorbell(&self) -> io::Result<OwnedFd> {
+        self.kick.try_clone()
+    }
+
     /// Gives the ring and the eventfds to the device.
     pub(super) fn set_up(&self, device: &Device, memory: &Memory, log: bool) -> io::Result<()> {
         let index = self.side as u32;
