@@ -92,7 +92,7 @@ impl Live {
     fn demand(&self, devices: &[Device]) -> Option<String> {
         let served = self.counters.served();
         // Where vhost is not wholly seen, its own programs do not count everything.
-        let seen = self.loaded.vhost.is_complete();
+        let seen = self.loaded.vhost.sees_vhost();
         let whom = whom(devices, |device| if seen { served.queues(device.key) } else { 0 });
         let hidden = |why| format!("for taps that may be hidden from the inventory: {why}");
         whom.or_else(|| self.inventory.hides_devices().map(hidden))

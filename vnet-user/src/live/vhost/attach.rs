@@ -146,6 +146,16 @@ impl Vhost {
         !self.attached.is_empty() && self.failed.is_empty()
     }
 
+    /// Whether all is attached that sees vhost itself; a host may do without KVM.
+    pub(crate) fn sees_vhost(&self) -> bool {
+        let targets = |program: &Program| program.groups.iter().flat_map(|group| group.iter());
+        let optional = |name: &str| {
+            let program = self.set.programs.iter().find(|program| program.name == name);
+            program.is_some_and(|program| targets(program).all(|(module, _)| *module == OPTIONAL))
+        };
+        !self.attached.is_empty() && self.failed.iter().all(|(name, _)| optional(name))
+    }
+
     /// None could be attached, for this reason.
     pub(crate) fn refused(&mut self, why: &str) {
         self.failed = self.set.programs.iter().map(|program| (program.name, why.to_owned())).collect();
