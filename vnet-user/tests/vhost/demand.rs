@@ -26,7 +26,7 @@ use vnet_driver::{
     netns::Netns,
     tap::{self, QueueFile, Tap},
     truth::Queue,
-    vhost::{Config, Guest, Packet, Script, Step},
+    vhost::{Config, Guest, Packet, Script, Step, kernel::Kernel},
     vnet::Report,
 };
 
@@ -218,7 +218,11 @@ fn with_vhost_alone_other_packets_pay_nothing_and_batches_little() -> Result<()>
         println!(
             "runs per packet in full batches: {all:.4}, of one copy of each program {once:.4}: {ran:.4?}"
         );
-        assert!(once <= 0.1, "{once}: {ran:?}");
+        if Kernel::look()?.zerocopy {
+            println!("skipped: runs per packet of batches: with experimental_zcopytx vhost makes none");
+        } else {
+            assert!(once <= 0.1, "{once}: {ran:?}");
+        }
         let report = vnet.finish().await?;
         assert_counts(&report, guest.key(0), [10 + 8 * 1024, 10], [0, 0]);
         Ok(())
