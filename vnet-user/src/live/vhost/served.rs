@@ -7,13 +7,11 @@ use vnet_ebpf::{
     vhost::{Pair, state},
 };
 
+use super::workers::STATE;
 use crate::{
     live::{maps::Maps, mmap::Shared},
     topology::{DeviceKey, QueueKey},
 };
-
-/// Word of a [`Pair`] that says whether it is in use.
-const STATE: usize = 0;
 
 /// What a pair says of its tap queue: as long as it says the same, the queue is of the same device.
 type Place = (u64, u64, u64, u32);

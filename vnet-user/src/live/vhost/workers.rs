@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The word of a [`Pair`] that says whether it is in use.
-const STATE: usize = 0;
+pub(super) const STATE: usize = 0;
 
 /// What was last told of workers, and what they had done before counting began.
 #[derive(Default)]
