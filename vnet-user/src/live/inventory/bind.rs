@@ -12,6 +12,9 @@ impl Book {
     /// of is made from what the caller knows, and the next link message of that index describes it.
     ///
     /// Of several that came and went unidentified under one index, kind and name, the oldest that fits is taken.
+    ///
+    /// `listed`: the links of the namespace were brought into the book after the kernel side had spoken of this one. If it
+    /// is not among them it is gone, and no message will ever say so.
     pub(crate) fn bind(
         &mut self,
         netns: Netns,
@@ -19,6 +22,7 @@ impl Book {
         instance: u64,
         name: &str,
         kind: DeviceKind,
+        listed: bool,
     ) -> DeviceKey {
         if let Some((key, _)) = self.slot(netns, ifindex).find(|(_, entry)| entry.instance == Some(instance))
         {
@@ -34,6 +38,9 @@ impl Book {
         let key = key.unwrap_or_else(|| self.provisional(netns, ifindex, instance, name, kind));
         if let Some(entry) = self.devices.get_mut(&key) {
             entry.instance = Some(instance);
+            if listed && entry.provisional {
+                self.close(key);
+            }
         }
         key
     }

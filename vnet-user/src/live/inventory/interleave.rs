@@ -148,7 +148,7 @@ impl World {
 
     fn bind(&mut self, at: usize, name: &str) {
         let (netns, ifindex) = place(self.truths[at].slot);
-        let key = self.book.bind(netns, ifindex, instance(at), name, DeviceKind::Tap);
+        let key = self.book.bind(netns, ifindex, instance(at), name, DeviceKind::Tap, true);
         let before = *self.bound.entry(at).or_insert(key);
         assert_eq!(before, key, "an instance keeps its key");
         let other = self.bound.iter().find(|(other, bound)| **other != at && **bound == key);
@@ -206,7 +206,7 @@ proptest! {
                 let key = world.book.open(netns, ifindex).expect("listed");
                 world.book.identify(key, instance(at));
                 let key = world.book.open(netns, ifindex).expect("still there");
-                prop_assert_eq!(world.book.bind(netns, ifindex, instance(at), "a", DeviceKind::Tap), key);
+                prop_assert_eq!(world.book.bind(netns, ifindex, instance(at), "a", DeviceKind::Tap, true), key);
                 prop_assert_eq!(usize::from(world.book.get(key).expect("bound").facts.address[0]), at);
                 world.truths[at].seen = true;
             }

@@ -225,8 +225,8 @@ impl Inventory {
     /// (`stat /sys/class/net/NAME/`). The same instance gives the same key for ever. A device that netlink has not told
     /// of is made from `name` and `kind`.
     ///
-    /// To be sure that no device is taken for an earlier one, [`drain`](Self::drain) between reading the instance from
-    /// the kernel and this.
+    /// [`drain`](Self::drain) between reading the instance from the kernel and this: else a device may be taken for an
+    /// earlier one, or a new one for one that is gone.
     pub fn bind(
         &mut self,
         netns: Netns,
@@ -235,7 +235,8 @@ impl Inventory {
         name: &str,
         kind: DeviceKind,
     ) -> DeviceKey {
-        self.book.bind(netns, ifindex, instance, name, kind)
+        let listed = self.knows(netns);
+        self.book.bind(netns, ifindex, instance, name, kind, listed)
     }
 
     /// All devices seen so far, sorted by key.

@@ -36,7 +36,7 @@ pub(super) fn key(netns: Netns, ifindex: IfIndex, generation: u32) -> DeviceKey 
 }
 
 fn bind(book: &mut Book, instance: u64, name: &str) -> DeviceKey {
-    book.bind(HERE, FIVE, instance, name, DeviceKind::Tap)
+    book.bind(HERE, FIVE, instance, name, DeviceKind::Tap, false)
 }
 
 /// Name and presence of all devices.
@@ -161,6 +161,21 @@ fn short_lived_devices_are_told_by_name_and_order() {
     assert_eq!(bind(&mut book, 9, "b"), key(HERE, FIVE, 1));
     assert_eq!(bind(&mut book, 7, "b"), key(HERE, FIVE, 0), "older than the one before");
     assert_eq!(bind(&mut book, 11, "b"), key(HERE, FIVE, 2));
+}
+
+#[test]
+fn a_device_that_a_later_list_has_not_is_gone() {
+    let mut book = Book::default();
+    assert!(book.resync(HERE, Vec::new(), &[]).is_empty());
+    let gone = book.bind(HERE, FIVE, 7, "tap0", DeviceKind::Tap, true);
+    assert_eq!(names(&book), [(gone, "tap0".to_owned(), false)]);
+    // Unless it comes back: from another namespace, to which it had been moved.
+    let back = match book.link(HERE, tap(FIVE, "tap0", 1)) {
+        Change::New(key) => book.identify(key, 7),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(back, Change::New(gone));
+    assert_eq!(names(&book), [(gone, "tap0".to_owned(), true)]);
 }
 
 #[test]
