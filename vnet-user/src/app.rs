@@ -49,6 +49,8 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
     if !cfg!(target_arch = "x86_64") {
         bail!("this machine is not x86-64, the only kind that vnet can measure for now");
     }
+    // A heap of a few megabytes would be rounded up to huge pages, at a time of the kernel's choosing.
+    let _ = rustix::thread::disable_transparent_huge_pages(true); // without them as well
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the event loop")?;
     let options = Options {
