@@ -26,14 +26,42 @@ struct Process {
     start: u64,
 }
 
+/// What is known of a process that holds queues of a tap.
+#[derive(Clone, Copy, Debug, Default)]
+struct Holder {
+    /// It holds a VM too.
+    vm: bool,
+    /// Refreshes until its files are looked at again.
+    rest: u32,
+    /// Looks at them that found no VM.
+    vain: u32,
+}
+
+impl Holder {
+    /// Looks whether it holds a VM by now: less and less often, for who holds no VM at first hardly ever comes to, and its
+    /// files may be many.
+    fn look(&mut self, holds_vm: impl FnOnce() -> bool) {
+        if self.vm || self.rest > 0 {
+            self.rest = self.rest.saturating_sub(1);
+            return;
+        }
+        self.vm = holds_vm();
+        self.rest = (1 << self.vain.min(RARELY)) - 1;
+        self.vain += 1;
+    }
+}
+
+/// Doublings of the time between two looks at the files of a process.
+const RARELY: u32 = 6;
+
 /// All VMs seen that still run.
 #[derive(Debug, Default)]
 pub(crate) struct Vms {
     seen: BTreeMap<Process, Vm>,
     /// Per thread of a vCPU.
     threads: HashMap<u32, (Process, u32)>,
-    /// Processes that hold queues of a tap, and whether they hold a VM too.
-    owners: HashMap<Process, bool>,
+    /// Processes that hold queues of a tap.
+    owners: HashMap<Process, Holder>,
     /// Where threads were when they were last told.
     places: HashMap<u32, u32>,
 }
@@ -53,13 +81,16 @@ impl Vms {
         for (id, tid) in threads(Path::new(DEBUG)) {
             self.learn(tid, id);
         }
-        let mut present = HashMap::new();
+        let mut present: HashMap<Process, Holder> = HashMap::new();
         for owner in owners {
             let process = Process { pid: owner.pid, start: owner.start };
-            let known = self.owners.get(&process).copied();
-            let holds = known.filter(|holds| *holds).unwrap_or_else(|| holds_vm(owner.pid));
-            present.insert(process, holds);
-            if holds {
+            if present.contains_key(&process) {
+                continue; // it holds several devices
+            }
+            let mut holder = self.owners.get(&process).copied().unwrap_or_default();
+            holder.look(|| holds_vm(owner.pid));
+            present.insert(process, holder);
+            if holder.vm {
                 self.vm(process);
             }
         }
@@ -188,6 +219,22 @@ mod tests {
         found.sort_unstable();
         assert_eq!(found, [(0, 41), (1, 42)]);
         assert!(threads(&folder.path().join("absent")).is_empty());
+    }
+
+    #[test]
+    fn files_without_a_vm_are_looked_at_less_and_less_often() {
+        let (mut holder, mut looks) = (Holder::default(), Vec::new());
+        for refresh in 0..16 {
+            holder.look(|| {
+                looks.push(refresh);
+                false
+            });
+        }
+        assert_eq!(looks, [0, 1, 3, 7, 15]);
+        holder = Holder { rest: 0, ..holder };
+        holder.look(|| true);
+        assert!(holder.vm);
+        holder.look(|| panic!("nothing is left to find out"));
     }
 
     #[test]
