@@ -127,10 +127,10 @@ async fn observe(
     mut state: State,
     source: &mut Source,
     until: impl Future<Output = ()>,
-    mut seen: impl FnMut(&State, bool),
+    mut seen: impl FnMut(&mut State, bool),
 ) -> Result<State> {
     fold(&mut state, &source.next().await?);
-    seen(&state, true);
+    seen(&mut state, true);
     let mut until = pin!(until);
     let mut second = interval(Duration::from_secs(1));
     'observing: loop {
@@ -141,10 +141,10 @@ async fn observe(
                 () = &mut until => break 'observing,
                 records = &mut next => {
                     fold(&mut state, &records?);
-                    seen(&state, false);
+                    seen(&mut state, false);
                     break;
                 }
-                _ = second.tick() => seen(&state, false),
+                _ = second.tick() => seen(&mut state, false),
             }
         }
     }

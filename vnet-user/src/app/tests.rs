@@ -73,7 +73,7 @@ fn everything_a_source_yields_is_folded_and_its_end_too() {
         vec![sample(2, 3)],
         vec![sample(3, 9), Record::End(Nanos(4_000_000_000))],
     ];
-    let (state, calls) = observed(batches, 1);
+    let (mut state, calls) = observed(batches, 1);
     assert_eq!(calls, [true, false]);
     let report = state.report();
     assert_eq!(report.queues[0].tx.packets, Some(9));

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use crate::{
     advisor::{Advisor, limits::Thresholds},
     record::{Lost, Nanos, Record, Sample, Source},
+    report::Report,
     topology::{Device, DeviceKey, Invisible, QueueKey, QueuePair, Topology},
 };
 use coverage::Coverage;
@@ -47,6 +48,8 @@ pub struct State {
     host: Host,
     regressions: u64,
     advisor: Advisor,
+    /// The advisor is yet to look at the latest sample.
+    unjudged: bool,
 }
 
 /// One device and its queues.
@@ -73,6 +76,7 @@ impl State {
 
     /// Takes one record.
     pub fn apply(&mut self, record: &Record) {
+        self.judge(); // what it was shown is what was known then
         match record {
             Record::Source(source) => {
                 self.coverage = Coverage::of(&source.probes);
@@ -95,6 +99,7 @@ impl State {
 
     /// Forgets devices that the source has forgotten: their keys may come to mean others.
     pub fn forget(&mut self, devices: &[DeviceKey]) {
+        self.judge();
         for key in devices {
             self.devices.remove(key);
         }
@@ -145,10 +150,20 @@ impl State {
         for queue in self.devices.values_mut().flat_map(|device| device.queues.values_mut()) {
             queue.advance(self.interval);
         }
-        if self.advisor.wants(sample.at) {
-            let report = self.measured();
-            self.advisor.observe(sample.at, &report);
+        self.unjudged = self.advisor.wants(sample.at);
+    }
+
+    /// Shows the latest sample to the advisor, unless it has seen it; what it was shown. It is put off until the next record
+    /// or a report, so that who asks for a report of each sample does not have it made twice.
+    fn judge(&mut self) -> Option<Report> {
+        if !std::mem::take(&mut self.unjudged) {
+            return None;
         }
+        let report = self.measured();
+        if let Some(at) = self.at {
+            self.advisor.observe(at, &report);
+        }
+        Some(report)
     }
 
     fn queue(&mut self, key: QueueKey) -> &mut Queue {

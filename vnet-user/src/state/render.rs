@@ -68,8 +68,8 @@ struct Counted<'a> {
 
 impl State {
     /// What is known now.
-    pub fn report(&self) -> Report {
-        let mut report = self.measured();
+    pub fn report(&mut self) -> Report {
+        let mut report = self.judge().unwrap_or_else(|| self.measured());
         report.findings = self.advisor.findings().to_vec();
         report.unsure = self.advisor.unsure().to_vec();
         report

@@ -58,10 +58,10 @@ proptest! {
 
     #[test]
     fn same_records_same_report(records in vec(record(), 0..20), cut in 0..20usize) {
-        let whole = fold(&records);
+        let mut whole = fold(&records);
         // Reports on the way, and going on from a copy, change nothing.
         let (head, tail) = records.split_at(cut.min(records.len()));
-        let half = fold(head);
+        let mut half = fold(head);
         let _ = half.report();
         let mut copy = half.clone();
         for record in tail {

@@ -174,14 +174,14 @@ fn samples_that_come_faster_make_nothing_steady_sooner() {
     ] {
         state.apply(&records::parse(line).expect(line));
     }
-    let found = |state: &State| !state.report().findings.is_empty();
+    let found = |state: &mut State| !state.report().findings.is_empty();
     let mut first = None;
     for t in 0..80u32 {
         let (at, received, dropped) = (t * 100, t * 100, t * 10);
         state.apply(
             &records::parse(&format!("sample {at}ms; 1/7#0 rx {received}x1500 FULL_RING={dropped}")).unwrap(),
         );
-        if found(&state) && first.is_none() {
+        if found(&mut state) && first.is_none() {
             first = Some(at);
         }
     }

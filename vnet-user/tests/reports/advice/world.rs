@@ -177,7 +177,7 @@ impl Host {
     }
 
     /// What the state says, with VMs and interrupts, which records do not have yet.
-    fn report(&self, world: &World) -> Report {
+    fn report(&mut self, world: &World) -> Report {
         let mut report = self.state.report();
         report.vms = world.vms.iter().flatten().map(|line| vm(line)).collect();
         for queue in &mut report.queues {
