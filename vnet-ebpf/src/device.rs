@@ -36,6 +36,9 @@ pub struct Meta {
     pub ready: u64,
 }
 
+/// The word of a [`Meta`] that is `ready`.
+pub const META_READY: usize = core::mem::offset_of!(Meta, ready) / 8;
+
 /// Key of the `SLOTS` map: what makes two packets belong to the same row.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -288,8 +288,8 @@ table! {
     learning = Setting, by: by::NONE;
     /// 1: `vhost_add_used_and_signal_n` has an argument more before the number of entries (6.18 and later).
     used_has_nheads = Setting, by: by::NONE;
-    /// Rows per bank.
-    slots = Setting, by: by::EVERY;
+    /// Possible CPUs: rows of a slot.
+    cpus = Setting, by: by::EVERY;
     /// Entries of the cache less one.
     cache_mask = Setting, by: by::EVERY;
     /// 1: a device that moves to another namespace is not noticed, so each packet is asked for its device's.

@@ -17,7 +17,7 @@ use vnet_ebpf::{
 /// `BPF_F_MMAPABLE`: user space reads the map without system calls.
 const MMAPABLE: u32 = 1 << 10;
 
-/// A bank of rows per possible CPU; user space sets the size.
+/// Rows: of each slot one per possible CPU; user space sets the size.
 #[map]
 static BANKS: Array<Row> = Array::with_max_entries(1, MMAPABLE);
 
@@ -115,7 +115,7 @@ fn cpu() -> u32 {
 /// The row of a slot on this CPU.
 #[inline(always)]
 fn row(slot: u32) -> Option<*mut Row> {
-    BANKS.get_ptr_mut(cpu().wrapping_mul(offset!(slots)).wrapping_add(slot))
+    BANKS.get_ptr_mut(slot.wrapping_mul(offset!(cpus)).wrapping_add(cpu()))
 }
 
 /// Adds to a cell of a row.

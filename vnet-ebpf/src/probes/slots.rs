@@ -5,7 +5,7 @@ use aya_ebpf::{
     EbpfContext,
     helpers::bpf_probe_read_kernel,
     macros::map,
-    maps::{Array, HashMap, Queue},
+    maps::{Array, HashMap, Stack},
     programs::BtfTracePointContext,
 };
 use vnet_ebpf::{
@@ -24,9 +24,9 @@ pub(crate) const ETHER: u16 = 1;
 #[map]
 static SLOTS: HashMap<SlotKey, u32> = HashMap::with_max_entries(1, 0);
 
-/// Slots that nobody has; user space fills it.
+/// Slots that nobody has; user space fills it. Last in, first out, so that the numbers in use stay low.
 #[map]
-static FREE: Queue<u32> = Queue::with_max_entries(1, 0);
+static FREE: Stack<u32> = Stack::with_max_entries(1, 0);
 
 /// Who has a slot; user space sets the size.
 #[map]

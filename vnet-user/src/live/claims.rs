@@ -3,7 +3,7 @@
 use anyhow::Result;
 use vnet_ebpf::device::kind;
 
-use super::{counters::Counters, inventory::Inventory, load::Loaded};
+use super::{counters::Counters, inventory::Inventory, maps::Maps};
 use crate::topology::{DeviceKind, IfIndex, Netns, QueueKey, QueuePair};
 
 /// Finds out whose the slots are that probes claimed. The inventory is brought up to date in between, so that a device
@@ -11,10 +11,10 @@ use crate::topology::{DeviceKind, IfIndex, Netns, QueueKey, QueuePair};
 pub(super) fn bind(
     counters: &mut Counters,
     inventory: &mut Inventory,
-    loaded: &Loaded,
+    maps: &mut Maps,
     counting: bool,
 ) -> Result<()> {
-    let claimed = counters.claimed(&loaded.maps);
+    let claimed = counters.claimed(maps);
     inventory.drain()?;
     for (slot, meta) in claimed {
         let device_kind = if meta.kind == kind::VIRTIO_NET { DeviceKind::VirtioNet } else { DeviceKind::Tap };
@@ -26,7 +26,8 @@ pub(super) fn bind(
         }
         let device = inventory.bind(netns, ifindex, meta.instance, &name, device_kind);
         let queue = QueuePair(u16::try_from(meta.queue).unwrap_or(u16::MAX));
-        counters.bind(&loaded.maps, slot, meta, QueueKey { device, queue }, counting);
+        maps.reach(slot)?;
+        counters.bind(maps, slot, meta, QueueKey { device, queue }, counting);
     }
     Ok(())
 }

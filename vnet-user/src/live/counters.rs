@@ -1,6 +1,7 @@
 //! Reads the probes' counters: sums rows over CPUs, without system calls while nothing is dropped.
 
 mod forget;
+mod rows;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,18 +9,16 @@ use std::{
 };
 
 use vnet_ebpf::{
-    counter::{
-        Direction, Last, RECV, RECV_DROPS, ROW, Row, STACK_DROPS, XMIT, XMIT_DROPS, XMIT_FULL_RING,
-        XMIT_LAST, XMIT_SEQ, XMIT_SKB, lost,
-    },
-    device::{Meta, NO_SLOT, kind},
-    hist,
+    counter::{RECV, RECV_DROPS, ROW, Row, STACK_DROPS, XMIT, XMIT_DROPS, XMIT_FULL_RING, lost},
+    device::{META_READY, Meta, NO_SLOT, kind},
     vhost::VhostRow,
 };
 
+pub(crate) use self::rows::{flow, forget_last, lost};
+use self::rows::{rows, sum};
 use super::{
     maps::Maps,
-    vhost::{self, Before, Served, VhostSlot},
+    vhost::{self, Served, VhostSlot},
 };
 use crate::{
     record::{Flow, QueueCounts},
@@ -113,7 +112,7 @@ impl Counters {
     pub(crate) fn claimed(&mut self, maps: &Maps) -> Vec<(usize, Meta)> {
         self.owners.resize(maps.meta.len(), None);
         let free = self.owners.iter().enumerate().filter(|(_, owner)| owner.is_none());
-        let claimed = free.map(|(index, _)| index).filter(|index| maps.meta.read(*index).ready == 1);
+        let claimed = free.map(|(index, _)| index).filter(|index| maps.meta.word(*index, META_READY) == 1);
         // Only what is read after `ready` was seen is whole.
         let mut claimed: Vec<_> = claimed.map(|index| (index, maps.meta.read(index))).collect();
         claimed.sort_by_key(|(_, meta)| meta.instance);
@@ -155,14 +154,13 @@ impl Counters {
             self.read_reasons(maps);
         }
         let unlisted = lost(maps)[lost::DROP_REASON] > 0;
-        let whole = |slot: &Slot| vhost::whole(&maps.vhost, slot.index);
-        let vhost: Vec<_> = self.slots.iter().map(whole).collect();
+        let vhost: Vec<_> = self.slots.iter().map(|slot| slot.vhost.read(&maps.vhost, slot.index)).collect();
         // A queue that is not served now was not when its rows were read: what vhost had sent is in them.
         self.look_served(maps);
         let mut changed: BTreeMap<QueueKey, Counted> = BTreeMap::new();
         for ((slot, row), vhost) in self.slots.iter_mut().zip(rows).zip(vhost) {
             let served = self.served.has(slot.index);
-            let moved = vhost.is_some_and(|vhost| slot.vhost.take(vhost, &slot.told, &row, served));
+            let moved = slot.vhost.take(vhost, &slot.told, &row, served);
             if row != slot.told || moved || slot.fresh {
                 (slot.told, slot.fresh) = (row, !wanted(&slot.key));
                 if slot.fresh {
@@ -202,11 +200,7 @@ impl Counters {
         recv.stack_drops = self.coverage.stack_drops.then_some(slot.told[STACK_DROPS]);
         let Covered { tx, rx } = self.coverage.tap;
         let mut counted = Counted { tx: tx.then_some(recv), rx: rx.then_some(xmit), vhost: None };
-        if let Some(before) = slot.vhost.before() {
-            let before = Before { tx: flow(before, RECV), rx: flow(before, XMIT) };
-            slot.vhost.replace(self.coverage.vhost, &before, &mut counted.tx, &mut counted.rx);
-            counted.vhost = Some(*slot.vhost.row());
-        }
+        counted.vhost = slot.vhost.replace(self.coverage.vhost, &mut counted.tx, &mut counted.rx);
         counted
     }
 
@@ -260,7 +254,7 @@ impl Counters {
                 let _ = maps.drops.remove(&vnet_ebpf::counter::DropKey { slot: number, cell, reason });
             }
         }
-        for row in (slot.index..maps.banks.len()).step_by(maps.meta.len()) {
+        for row in rows(maps, slot.index) {
             maps.banks.write(row, [0; ROW]);
         }
         maps.vhost.write(slot.index, vhost::EMPTY);
@@ -268,89 +262,6 @@ impl Counters {
         self.owners[slot.index] = None;
         let _ = maps.free.push(number, 0); // there is room: it came from there
     }
-}
-
-/// Packets that the probes could not count.
-pub(crate) fn lost(maps: &Maps) -> [u64; lost::CELLS] {
-    let mut all = [0; lost::CELLS];
-    for cpu in 0..maps.lost.len() {
-        for (sum, cell) in all.iter_mut().zip(maps.lost.read(cpu)) {
-            *sum += cell;
-        }
-    }
-    all
-}
-
-/// Forgets which packets were handed over last, while no program takes note of them: what lies at their addresses later is
-/// not refused in their place.
-pub(crate) fn forget_last(maps: &Maps) {
-    for index in 0..maps.banks.len() {
-        if maps.banks.word(index, XMIT_SKB) != 0 {
-            maps.banks.write_word(index, XMIT_SKB, 0);
-        }
-    }
-}
-
-/// A slot's row, summed over the banks.
-///
-/// With `before`, how often each CPU had handed over a packet some time ago, it is without the last packet of each CPU that
-/// has done so since: that one may yet be refused. `before` is then as it is now.
-fn sum(maps: &Maps, slot: usize, mut before: Option<&mut Vec<u64>>) -> Row {
-    let mut all = [0_u64; ROW];
-    for (cpu, index) in (slot..maps.banks.len()).step_by(maps.meta.len()).enumerate() {
-        let row = read_row(maps, index);
-        for (sum, cell) in all.iter_mut().zip(row) {
-            *sum = sum.wrapping_add(cell);
-        }
-        let Some(before) = &mut before else { continue };
-        let last = Last::of(&row);
-        if before.len() == cpu {
-            before.push(0); // even a CPU that has handed over nothing yet has not done so since
-        }
-        let seq = std::mem::replace(&mut before[cpu], last.seq);
-        if seq != last.seq && last.skb != 0 {
-            for (cell, n) in [
-                (XMIT.size(hist::class(last.len)), 1),
-                (XMIT.bytes(), u64::from(last.len)),
-                (XMIT.extra_segments(), u64::from(last.extra_segments)),
-            ] {
-                all[cell] = all[cell].wrapping_sub(n);
-            }
-        }
-    }
-    for cell in [XMIT_SEQ, XMIT_SKB, XMIT_LAST] {
-        all[cell] = 0; // no counts
-    }
-    all
-}
-
-/// A row of a bank, in which the packet that was handed over last is counted.
-///
-/// A change takes some 20 ns, so a few tries are enough, unless the CPU is halted within one: then what is there is taken.
-fn read_row(maps: &Maps, index: usize) -> Row {
-    const TRIES: usize = 10_000;
-    let mut seq = maps.banks.word(index, XMIT_SEQ);
-    let mut row = maps.banks.read(index);
-    for _ in 0..TRIES {
-        let after = maps.banks.word(index, XMIT_SEQ);
-        if after == seq && seq.is_multiple_of(2) {
-            break;
-        }
-        std::hint::spin_loop();
-        seq = after;
-        row = maps.banks.read(index);
-    }
-    row
-}
-
-/// Packets of a direction in a row, of whichever table.
-pub(crate) fn flow(row: &[u64], direction: Direction) -> Flow {
-    let mut flow = Flow { bytes: row[direction.bytes()], ..Flow::default() };
-    for (class, size) in flow.sizes.iter_mut().enumerate() {
-        *size = row[direction.size(class)];
-    }
-    flow.segments = flow.packets() + row[direction.extra_segments()];
-    flow
 }
 
 /// What the slots of one queue have counted together.

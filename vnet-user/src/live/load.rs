@@ -127,7 +127,7 @@ impl Loaded {
     pub(crate) fn new(kernel: &mut Kernel, slots: u32, without: &[String]) -> Result<Self> {
         let cpus = possible_cpus()?;
         let cache = Cache::new(slots)?;
-        kernel.set(Field::slots, slots);
+        kernel.set(Field::cpus, cpus);
         kernel.set(Field::cache_mask, cache.mask());
         let registrations = Registrations::of(kernel, without);
         kernel.set(Field::learning, u32::from(vhost::learns(kernel)));
@@ -156,7 +156,7 @@ impl Loaded {
         let loads: Vec<Result<()>> =
             PROGRAMS.iter().map(|program| load(&mut ebpf, program, kernel, &btf, without)).collect();
         let files = maps::files(&ebpf)?;
-        let mut maps = Maps::take(&mut ebpf, slots as usize, cpus as usize, cache)?;
+        let mut maps = Maps::take(&mut ebpf, slots, cpus, cache)?;
         maps.reset(slots)?;
         let registrations = registrations.watch(&mut ebpf, &maps.cache, &btf, without);
         drop(btf);

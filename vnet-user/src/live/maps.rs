@@ -1,11 +1,15 @@
 //! The maps that the probes and user space share.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::{
+    io,
+    ops::Deref,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, Map, MapData, Queue},
+    maps::{Array, HashMap, Map, MapData, Queue, Stack},
 };
 use vnet_ebpf::{
     counter::{DropKey, Row, lost},
@@ -22,8 +26,10 @@ use super::{
 
 /// The maps that the probes and user space share.
 pub(crate) struct Maps {
-    /// Counters, a bank per possible CPU.
-    pub(crate) banks: Shared<Row>,
+    /// Counters: of each slot a row per possible CPU.
+    pub(crate) banks: Beginning<Row>,
+    /// Possible CPUs.
+    pub(crate) cpus: usize,
     /// Owners of slots.
     pub(crate) meta: Shared<Meta>,
     /// The probes' cache; entries of released slots are cleared here.
@@ -33,7 +39,7 @@ pub(crate) struct Maps {
     /// Drops by reason.
     pub(crate) drops: HashMap<MapData, DropKey, u64>,
     /// What vhost did, a row per slot.
-    pub(crate) vhost: Shared<VhostRow>,
+    pub(crate) vhost: Beginning<VhostRow>,
     /// vhost devices.
     pub(crate) pairs: Shared<Pair>,
     /// Numbers of vhost devices that none has.
@@ -45,7 +51,7 @@ pub(crate) struct Maps {
     /// Slots by device and queue.
     pub(crate) slots: HashMap<MapData, SlotKey, u32>,
     /// Slots that nobody has.
-    pub(crate) free: Queue<MapData, u32>,
+    pub(crate) free: Stack<MapData, u32>,
     /// Where the tap driver's code is.
     code: Array<MapData, Code>,
     /// Where the handlers of kicks are.
@@ -54,20 +60,21 @@ pub(crate) struct Maps {
 
 impl Maps {
     /// Takes them out of aya's hands, for that many slots and CPUs.
-    pub(crate) fn take(ebpf: &mut Ebpf, slots: usize, cpus: usize, cache: Cache) -> Result<Self> {
+    pub(crate) fn take(ebpf: &mut Ebpf, slots: u32, cpus: u32, cache: Cache) -> Result<Self> {
         Ok(Self {
-            banks: share(ebpf, "BANKS", slots * cpus)?,
-            meta: share(ebpf, "META", slots)?,
+            banks: begin(ebpf, "BANKS", slots as usize * cpus as usize)?,
+            cpus: cpus as usize,
+            meta: share(ebpf, "META", slots as usize)?,
             cache,
-            lost: share(ebpf, "LOST", cpus)?,
-            vhost: share(ebpf, "VHOST", slots)?,
-            pairs: share(ebpf, "PAIRS", pairs_for(u32::try_from(slots)?) as usize)?,
+            lost: share(ebpf, "LOST", cpus as usize)?,
+            vhost: begin(ebpf, "VHOST", slots as usize)?,
+            pairs: share(ebpf, "PAIRS", pairs_for(slots) as usize)?,
             free_pairs: Queue::try_from(map(ebpf, "FREE_PAIRS")?)?,
-            paths: share(ebpf, "PATHS", paths_for(u32::try_from(slots)?) as usize)?,
+            paths: share(ebpf, "PATHS", paths_for(slots) as usize)?,
             free_paths: Queue::try_from(map(ebpf, "FREE_PATHS")?)?,
             drops: HashMap::try_from(map(ebpf, "DROPS")?)?,
             slots: HashMap::try_from(map(ebpf, "SLOTS")?)?,
-            free: Queue::try_from(map(ebpf, "FREE")?)?,
+            free: Stack::try_from(map(ebpf, "FREE")?)?,
             code: Array::try_from(map(ebpf, "CODE")?)?,
             handlers: Array::try_from(map(ebpf, "VHOST_CODE")?)?,
         })
@@ -75,7 +82,7 @@ impl Maps {
 
     /// Puts all numbers into the lists of free ones.
     pub(crate) fn reset(&mut self, slots: u32) -> Result<()> {
-        for slot in 0..slots {
+        for slot in (0..slots).rev() {
             self.free.push(slot, 0).context("the list of free slots cannot be filled")?;
         }
         for pair in 0..pairs_for(slots) {
@@ -85,6 +92,12 @@ impl Maps {
             self.free_paths.push(row, 0).context("the list of free paths cannot be filled")?;
         }
         Ok(())
+    }
+
+    /// Maps the rows of a slot, if they are not.
+    pub(crate) fn reach(&mut self, slot: usize) -> Result<()> {
+        let reached = self.banks.reach((slot + 1) * self.cpus).and_then(|()| self.vhost.reach(slot + 1));
+        reached.context("counters cannot be mapped")
     }
 
     /// Tells the probes where the tap driver and the handlers of kicks are. Where that is not known, what was said before
@@ -155,6 +168,52 @@ fn map(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
     ebpf.take_map(name).with_context(|| format!("the object has no map {name}: it is of another version"))
 }
 
+/// An array map of which the beginning is mapped, as far as it is in use: what is mapped is resident.
+pub(crate) struct Beginning<T> {
+    fd: OwnedFd,
+    mapped: Shared<T>,
+    /// Elements of the map.
+    whole: usize,
+}
+
+impl<T: Plain> Beginning<T> {
+    /// Elements that are mapped at first.
+    const FIRST: usize = 256;
+
+    fn new(fd: OwnedFd, whole: usize) -> io::Result<Self> {
+        let mapped = Shared::new(fd.as_fd(), whole.min(Self::FIRST))?;
+        Ok(Self { fd, mapped, whole })
+    }
+
+    /// Maps at least `len` elements.
+    fn reach(&mut self, len: usize) -> io::Result<()> {
+        if len > self.mapped.len() {
+            let more = len.next_power_of_two().min(self.whole);
+            self.mapped = Shared::new(self.fd.as_fd(), more)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of kernel memory.
+    fn bytes(&self) -> usize {
+        self.whole * size_of::<T>()
+    }
+}
+
+impl<T> Deref for Beginning<T> {
+    type Target = Shared<T>;
+
+    fn deref(&self) -> &Shared<T> {
+        &self.mapped
+    }
+}
+
+fn begin<T: Plain>(ebpf: &mut Ebpf, name: &str, len: usize) -> Result<Beginning<T>> {
+    let Map::Array(data) = map(ebpf, name)? else { bail!("map {name} is not an array") };
+    let fd = data.fd().as_fd().try_clone_to_owned();
+    fd.and_then(|fd| Beginning::new(fd, len)).with_context(|| format!("map {name} cannot be mapped"))
+}
+
 fn share<T: Plain>(ebpf: &mut Ebpf, name: &str, len: usize) -> Result<Shared<T>> {
     let Map::Array(data) = map(ebpf, name)? else { bail!("map {name} is not an array") };
     Shared::new(data.fd().as_fd(), len).with_context(|| format!("map {name} cannot be mapped"))
@@ -164,7 +223,9 @@ fn share<T: Plain>(ebpf: &mut Ebpf, name: &str, len: usize) -> Result<Shared<T>>
 pub(crate) fn files(ebpf: &Ebpf) -> Result<Vec<(String, OwnedFd)>> {
     let mut files = Vec::new();
     for (name, map) in ebpf.maps() {
-        let (Map::Array(data) | Map::HashMap(data) | Map::Queue(data)) = map else { continue };
+        let (Map::Array(data) | Map::HashMap(data) | Map::Queue(data) | Map::Stack(data)) = map else {
+            continue;
+        };
         let fd = data.fd().as_fd().try_clone_to_owned();
         files.push((name.to_owned(), fd.with_context(|| format!("map {name} cannot be shared"))?));
     }

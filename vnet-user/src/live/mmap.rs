@@ -25,7 +25,6 @@ impl Plain for vnet_ebpf::kvm::PathRow {}
 pub(crate) struct Shared<T> {
     base: NonNull<T>,
     len: usize,
-    bytes: usize,
     kind: PhantomData<T>,
 }
 
@@ -54,7 +53,7 @@ impl<T: Plain> Shared<T> {
             return Err(io::Error::last_os_error());
         }
         let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mapped at address 0"))?;
-        Ok(Self { base, len, bytes, kind: PhantomData })
+        Ok(Self { base, len, kind: PhantomData })
     }
 
     /// Number of elements.
@@ -62,9 +61,9 @@ impl<T: Plain> Shared<T> {
         self.len
     }
 
-    /// Bytes of memory that the map takes.
+    /// Bytes of memory that are mapped.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.len * size_of::<T>()
     }
 
     /// The element as it is now. Words are read whole; the element as such may be half-changed by a probe.
@@ -128,6 +127,6 @@ pub(crate) fn trim() {
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
         // SAFETY: mapped by `new` with this size; nothing borrows from it.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len * size_of::<T>()) };
     }
 }

@@ -154,7 +154,7 @@ impl Live {
         )?;
         let began = Instant::now();
         let mut counters = Counters::new(coverage(&loaded.probes), &kernel.reasons);
-        bind(&mut counters, &mut inventory, &loaded, false)?;
+        bind(&mut counters, &mut inventory, &mut loaded.maps, false)?;
         if let Some(whom) = demand::whom(&devices, |_| 0) {
             loaded.host_wide_for(&whom);
         }
@@ -292,7 +292,7 @@ impl Live {
             self.host.refresh(&self.inventory);
             self.refresh = begin + (begin.elapsed() * REFRESH_REST).clamp(REFRESH, REFRESH_LONGEST);
         }
-        bind(&mut self.counters, &mut self.inventory, &self.loaded, true)?;
+        bind(&mut self.counters, &mut self.inventory, &mut self.loaded.maps, true)?;
         self.files.follow(&self.loaded.walker, &mut self.inventory, self.workers.known())?;
         self.tell_topology(records);
         let filter = &self.options.filter;

@@ -16,6 +16,6 @@ pub(crate) use self::{
     read::{EMPTY, Known, whole},
     residuals::Residuals,
     served::Served,
-    slot::{Before, VhostSlot},
+    slot::VhostSlot,
     workers::Workers,
 };

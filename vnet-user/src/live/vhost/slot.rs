@@ -1,22 +1,21 @@
 //! What vhost did for the queue of a slot, and how it takes the place of what the stack saw.
 
 use vnet_ebpf::{
-    counter::{RECV, Row},
+    counter::{RECV, Row, XMIT},
     hist::CLASSES,
-    vhost::{RX, TX, VhostRow},
+    vhost::{RX, TX, VHOST_ROW, VhostRow},
 };
 
-use super::read::{EMPTY, Known, is_used};
-use crate::{live::counters::flow, record::Flow};
+use super::read::{EMPTY, Known, is_used, whole};
+use crate::{
+    live::{counters::flow, mmap::Shared},
+    record::Flow,
+};
 
 /// What vhost did for the queue of a slot.
 pub(crate) struct VhostSlot {
-    /// Counts that were there before counting began.
-    base: VhostRow,
-    /// As last read.
-    told: VhostRow,
-    /// What the stack saw of the queue before vhost served it: from then on, vhost's own counts are added to this.
-    before: Option<Row>,
+    /// `None` while it has done nothing: on most hosts it serves every queue or none.
+    counts: Option<Box<Counts>>,
     /// vhost had sent nothing when it was last read.
     quiet: bool,
     /// It did not serve the queue then.
@@ -25,16 +24,39 @@ pub(crate) struct VhostSlot {
     followed: bool,
 }
 
-/// What the stack saw of a queue before vhost served it, per direction of the guest.
-pub(crate) struct Before {
-    pub(crate) tx: Flow,
-    pub(crate) rx: Flow,
+struct Counts {
+    /// Counts that were there before counting began.
+    base: VhostRow,
+    /// As last read.
+    told: VhostRow,
+    /// What the stack saw of the queue before vhost served it: from then on, vhost's own counts are added to this.
+    before: Option<Row>,
+}
+
+/// A reading of what vhost did.
+pub(crate) enum Reading {
+    /// Nothing yet.
+    Unused,
+    /// All of one instant.
+    Whole(Box<VhostRow>),
+    /// What was read before still holds.
+    Torn,
 }
 
 impl VhostSlot {
     /// Nothing is told yet; `base` is what was counted before counting began.
     pub(crate) fn new(base: &VhostRow) -> Self {
-        Self { base: *base, told: EMPTY, before: None, quiet: false, unserved: false, followed: false }
+        let counts = is_used(base).then(|| Box::new(Counts { base: *base, told: EMPTY, before: None }));
+        Self { counts, quiet: false, unserved: false, followed: false }
+    }
+
+    /// What vhost has done by now.
+    pub(crate) fn read(&self, rows: &Shared<VhostRow>, slot: usize) -> Reading {
+        let used = || (0..VHOST_ROW).any(|cell| rows.word(slot, cell) != 0);
+        if self.counts.is_none() && !used() {
+            return Reading::Unused;
+        }
+        whole(rows, slot).map_or(Reading::Torn, |row| Reading::Whole(Box::new(row)))
     }
 
     /// Takes newer counts; `earlier` is what was told of the stack's before, `stack` what they are now. True when something
@@ -46,57 +68,60 @@ impl VhostSlot {
     /// served the queue at either end of the interval (`served` says so of its end).
     ///
     /// The guest's RX is not: what the stack hands to the tap then may wait there until vhost gives it to the guest.
-    pub(crate) fn take(&mut self, mut row: VhostRow, earlier: &Row, stack: &Row, served: bool) -> bool {
-        for (cell, base) in row.iter_mut().zip(self.base) {
+    pub(crate) fn take(&mut self, reading: Reading, earlier: &Row, stack: &Row, served: bool) -> bool {
+        let row = match reading {
+            Reading::Torn => return false,
+            Reading::Unused => None,
+            Reading::Whole(row) => Some(row),
+        };
+        self.followed |= served;
+        let unserved = self.followed && !served;
+        let Some(mut row) = row else {
+            (self.quiet, self.unserved) = (true, unserved);
+            return false;
+        };
+        let counts =
+            self.counts.get_or_insert_with(|| Box::new(Counts { base: EMPTY, told: EMPTY, before: None }));
+        for (cell, base) in row.iter_mut().zip(counts.base) {
             *cell = cell.wrapping_sub(base);
         }
-        if self.before.is_none() && is_used(&row) {
-            self.before = Some(*earlier);
+        if counts.before.is_none() && is_used(&row) {
+            counts.before = Some(*earlier);
         }
-        self.followed |= served;
         let sent = |row: &VhostRow| flow(row, TX);
-        let quiet = sent(&row) == sent(&self.told);
-        let unserved = self.followed && !served;
+        let quiet = sent(&row) == sent(&counts.told);
         let monitor = quiet && (self.quiet || unserved && self.unserved);
-        if let Some(before) = self.before.as_mut().filter(|_| monitor) {
+        if let Some(before) = counts.before.as_mut().filter(|_| monitor) {
             for cell in RECV.bytes()..=RECV.size(CLASSES - 1) {
                 before[cell] += stack[cell].saturating_sub(earlier[cell]);
             }
         }
         (self.quiet, self.unserved) = (quiet, unserved);
-        std::mem::replace(&mut self.told, row) != row
+        std::mem::replace(&mut counts.told, *row) != *row
     }
 
-    /// What the stack saw before vhost served the queue; `None` when it never has.
-    pub(crate) fn before(&self) -> Option<&Row> {
-        self.before.as_ref()
-    }
-
-    /// As last read.
-    pub(crate) fn row(&self) -> &VhostRow {
-        &self.told
-    }
-
-    /// Packets of a queue that vhost serves: what vhost saw takes the place of what the stack saw since then.
+    /// What vhost did, once it has served the queue: what it saw then takes the place of what the stack saw since.
     pub(crate) fn replace(
         &self,
         known: Known,
-        before: &Before,
         tx: &mut Option<Flow>,
         rx: &mut Option<Flow>,
-    ) {
+    ) -> Option<VhostRow> {
+        let Counts { told, before, .. } = &**self.counts.as_ref()?;
+        let before = before.as_ref()?;
         let replace = |seen: &mut Option<Flow>, direction, earlier| {
             let seen = seen.get_or_insert_default();
-            let mut own = flow(&self.told, direction);
-            own.add_packets(earlier);
+            let mut own = flow(told, direction);
+            own.add_packets(&flow(before, earlier));
             (seen.bytes, seen.segments, seen.sizes) = (own.bytes, own.segments, own.sizes);
         };
         if known.tx {
-            replace(tx, TX, &before.tx);
+            replace(tx, TX, RECV);
         }
         if known.rx {
-            replace(rx, RX, &before.rx);
+            replace(rx, RX, XMIT);
         }
+        Some(*told)
     }
 }
 
@@ -124,9 +149,11 @@ mod tests {
         let (mut slot, mut earlier) = (VhostSlot::new(&EMPTY), [0; ROW]);
         let tell = |(stack, vhost, served)| {
             let (own, row) = counts(stack, vhost);
-            slot.take(own, &earlier, &row, served);
+            let reading = if is_used(&own) { Reading::Whole(Box::new(own)) } else { Reading::Unused };
+            slot.take(reading, &earlier, &row, served);
             earlier = row;
-            slot.before().map_or(row[RECV.size(1)], |before| before[RECV.size(1)] + own[TX.size(1)])
+            let before = slot.counts.as_ref().and_then(|counts| counts.before);
+            before.map_or(row[RECV.size(1)], |before| before[RECV.size(1)] + own[TX.size(1)])
         };
         readings.into_iter().map(tell).collect()
     }
