@@ -8,8 +8,8 @@ use crate::{
     topology::DeviceKey,
 };
 
-/// What is known of all queues at an instant.
-pub(super) type AllSeen = BTreeMap<(DeviceKey, u16), Seen>;
+/// What is known of all queues at an instant, sorted.
+pub(super) type AllSeen = Vec<((DeviceKey, u16), Seen)>;
 
 /// One queue pair and what it did.
 pub struct Queue<'a> {
@@ -183,7 +183,7 @@ pub(super) fn scene<'a>(report: &'a Report, earlier: &AllSeen, seconds: f64) -> 
     let mut devices: Vec<_> = report.devices.iter().filter(wanted).map(device).collect();
     let places: BTreeMap<DeviceKey, usize> =
         devices.iter().enumerate().map(|(place, device)| (device.report.key(), place)).collect();
-    let mut seen = AllSeen::new();
+    let mut seen = AllSeen::with_capacity(report.queues.len());
     for queue in &report.queues {
         let Some(place) = places.get(&queue.device_key()) else { continue };
         let device = &mut devices[*place];
@@ -193,10 +193,12 @@ pub(super) fn scene<'a>(report: &'a Report, earlier: &AllSeen, seconds: f64) -> 
         }
         let key = (queue.device_key(), queue.queue);
         let now = Seen::of(queue);
-        let growth = now.since(earlier.get(&key));
+        let then = earlier.binary_search_by_key(&key, |(key, _)| *key).ok();
+        let growth = now.since(then.map(|at| &earlier[at].1));
         device.queues.push(Queue { report: queue, growth, seconds });
-        seen.insert(key, now);
+        seen.push((key, now));
     }
+    seen.sort_unstable_by_key(|(key, _)| *key); // as they come from a state already
     (devices, seen)
 }
 

@@ -22,7 +22,7 @@ fn report(at: f64, devices: &[(u32, u32, u16)]) -> Report {
             ..DeviceReport::default()
         });
         report.queues.extend((0..pairs).map(|queue| QueueReport {
-            device: name.clone(),
+            device: name.as_str().into(),
             ifindex,
             netns: 1,
             generation,

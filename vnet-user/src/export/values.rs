@@ -42,7 +42,7 @@ pub(super) fn reasons(drops: Option<&BTreeMap<Arc<str>, u64>>) -> Option<Reasons
 }
 
 pub(super) fn copies(queue: &QueueReport, of: fn(&CopiesReport) -> u64) -> Option<u64> {
-    queue.tx.copies.as_ref().map(of)
+    queue.tx.copies.as_deref().map(of)
 }
 
 pub(super) fn why(queue: &QueueReport) -> Option<Reasons> {

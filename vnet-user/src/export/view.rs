@@ -36,7 +36,7 @@ impl Shown<'_> {
     pub fn workers(&self) -> BTreeMap<u32, &WorkerReport> {
         self.queues
             .iter()
-            .filter_map(|queue| queue.worker.as_ref())
+            .filter_map(|queue| queue.worker.as_deref())
             .map(|worker| (worker.tid, worker))
             .collect()
     }
@@ -77,7 +77,9 @@ impl<'a> View<'a> {
         let workers = devices
             .iter()
             .flat_map(|shown| shown.queues.iter().map(|queue| (&shown.vm, queue)))
-            .filter_map(|(vm, queue)| queue.worker.as_ref().map(|worker| (worker.tid, (vm.clone(), worker))))
+            .filter_map(|(vm, queue)| {
+                queue.worker.as_deref().map(|worker| (worker.tid, (vm.clone(), worker)))
+            })
             .collect();
         Self { report, seen, own, devices, workers }
     }

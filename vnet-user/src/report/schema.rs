@@ -181,7 +181,7 @@ impl DeviceReport {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct QueueReport {
     /// Name of its device; `if` and its index while no topology has named it.
-    pub device: String,
+    pub device: Arc<str>,
     /// Index of its device.
     pub ifindex: u32,
     /// Namespace of its device.
@@ -191,7 +191,7 @@ pub struct QueueReport {
     /// Index of the pair, from 0.
     pub queue: u16,
     /// The vhost worker that serves it; `None` while not known.
-    pub worker: Option<WorkerReport>,
+    pub worker: Option<Box<WorkerReport>>,
     /// What the guest sent.
     pub tx: TxReport,
     /// What the guest was given.
@@ -276,9 +276,9 @@ pub struct TxReport {
     /// Batches handed to the tap by vhost.
     pub batches: Option<u64>,
     /// Batches by packets in them.
-    pub batch_sizes: Option<[SizeReport; BATCH_CLASSES]>,
+    pub batch_sizes: Option<Box<[SizeReport; BATCH_CLASSES]>>,
     /// Ledger of copies; `None` where it is not known for every packet.
-    pub copies: Option<CopiesReport>,
+    pub copies: Option<Box<CopiesReport>>,
     /// Dropped later in the host's stack.
     pub stack_drops: Option<u64>,
     /// Notifications by the guest.
@@ -289,8 +289,8 @@ pub struct TxReport {
     pub calls_suppressed: Option<u64>,
     /// Runs of the worker for it, by why they ended.
     pub runs: Option<RunsReport>,
-    /// Packets by size.
-    pub sizes: Option<[SizeReport; CLASSES]>,
+    /// Packets by size; idle queues share theirs.
+    pub sizes: Option<Arc<[SizeReport; CLASSES]>>,
 }
 
 /// The guest's receive side. `None` is not known.
@@ -316,8 +316,8 @@ pub struct RxReport {
     pub calls_suppressed: Option<u64>,
     /// Runs of the worker for it, by why they ended.
     pub runs: Option<RunsReport>,
-    /// Packets by size.
-    pub sizes: Option<[SizeReport; CLASSES]>,
+    /// Packets by size; idle queues share theirs.
+    pub sizes: Option<Arc<[SizeReport; CLASSES]>>,
 }
 
 /// One size class, of packets by bytes or of batches by packets.

@@ -62,7 +62,7 @@ pub(super) const VHOST: &[Column] = &[
     number("single", 6, |row| copied(row, |copies| copies.single)),
     number("zero", 5, |row| copied(row, |copies| copies.zerocopy)),
     number("failed", 6, |row| copied(row, |copies| copies.zerocopy_failed)),
-    number("bytes", 5, |row| maybe(row.queue.tx.copies, |copies| si(copies.bytes as f64))),
+    number("bytes", 5, |row| maybe(row.queue.tx.copies.as_ref(), |copies| si(copies.bytes as f64))),
     Column { group: "TX/packet", ..number("kicks", 5, |row| each(row.queue.tx.kicks, row.queue.tx.packets)) },
     number("calls", 5, |row| each(row.queue.tx.calls, row.queue.tx.packets)),
     Column { group: "RX/packet", ..number("kicks", 5, |row| each(row.queue.rx.kicks, row.queue.rx.packets)) },
@@ -89,7 +89,7 @@ fn each(count: Option<u64>, packets: Option<u64>) -> String {
 }
 
 fn of_worker(row: &Row<'_>, text: fn(&WorkerReport) -> Option<String>) -> String {
-    maybe(row.queue.worker.as_ref().and_then(text), |text| text)
+    maybe(row.queue.worker.as_deref().and_then(text), |text| text)
 }
 
 fn pps(rate: Option<Rate>) -> String {

@@ -3,7 +3,7 @@
 use std::{
     array,
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use vnet_ebpf::hist::{CLASSES, EDGES};
@@ -138,8 +138,9 @@ impl Side {
         mask(self.grown, known)
     }
 
-    fn sizes(&self) -> [SizeReport; CLASSES] {
-        array::from_fn(|class| SizeReport { le: EDGES.get(class).copied(), count: self.counts.sizes[class] })
+    fn sizes(&self) -> Arc<[SizeReport; CLASSES]> {
+        static NONE: LazyLock<Arc<[SizeReport; CLASSES]>> = LazyLock::new(|| sizes(&[0; CLASSES]));
+        if self.counts.sizes == [0; CLASSES] { Arc::clone(&NONE) } else { sizes(&self.counts.sizes) }
     }
 
     fn drops(&self, known: KnownCounts) -> Option<BTreeMap<Arc<str>, u64>> {
@@ -170,6 +171,11 @@ impl Side {
             ..RxReport::default()
         }
     }
+}
+
+fn sizes(counts: &[u64; CLASSES]) -> Arc<[SizeReport; CLASSES]> {
+    let size = |class: usize| SizeReport { le: EDGES.get(class).copied(), count: counts[class] };
+    Arc::new(array::from_fn(size))
 }
 
 fn mask(totals: Totals, known: KnownCounts) -> Option<Totals> {

@@ -61,7 +61,7 @@ struct Counted<'a> {
     queue: &'a Queue,
     tx: KnownCounts,
     rx: KnownCounts,
-    copies: Option<Copies>,
+    copies: Option<Box<Copies>>,
     grown: Both,
     whole: Both,
 }
@@ -129,25 +129,26 @@ impl State {
                 ..device_report(device)
             });
         }
-        let name = device.map_or_else(|| format!("if{}", key.ifindex.0), |device| device.name.clone());
+        let name: Arc<str> = device
+            .map_or_else(|| format!("if{}", key.ifindex.0).into(), |device| device.name.as_str().into());
         let mut quiet = Arc::default();
         let covers = |direction, what| self.covers(device, direction, what);
         let nothing = Served::default();
         report.queues.extend(queues.iter().map(|counted| {
             let vhost = counted.queue.vhost.as_deref().unwrap_or(&nothing);
             let mut tx = counted.queue.tx.tx_report(counted.tx);
-            vhost.tx_report(&mut tx, counted.copies.as_ref(), covers);
+            vhost.tx_report(&mut tx, counted.copies.as_deref(), covers);
             let mut rx = counted.queue.rx.rx_report(counted.rx);
             vhost.rx_report(&mut rx, covers);
             let observed = covers(Direction::Tx, What::Interrupts) || !counted.queue.ways.is_empty();
             let kicks = covers(Direction::Tx, What::Kicks) || !counted.queue.ways.is_empty();
             QueueReport {
-                device: name.clone(),
+                device: Arc::clone(&name),
                 ifindex: key.ifindex.0,
                 netns: key.netns.0,
                 generation: key.generation,
                 queue: counted.pair.0,
-                worker: vhost.worker(self.interval, duration),
+                worker: vhost.worker(self.interval, duration).map(Box::new),
                 tx,
                 rx,
                 interrupts: observed.then(|| vhost.interrupts(&counted.queue.ways, &self.host)),
@@ -172,7 +173,7 @@ impl State {
         let counted = |(pair, queue): (&QueuePair, &'a Queue)| {
             let vhost = queue.vhost.as_deref().unwrap_or(&nothing);
             let covered = self.covers(facts, Direction::Tx, What::Copies);
-            let copies = vhost.copies(queue.tx.counts(), covered);
+            let copies = vhost.copies(queue.tx.counts(), covered).map(Box::new);
             let mut tx = self.known(facts, Direction::Tx, &queue.tx);
             tx.packets |= copies.is_some();
             let rx = self.known(facts, Direction::Rx, &queue.rx);

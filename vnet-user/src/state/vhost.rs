@@ -142,8 +142,8 @@ impl Served {
             (ring.kicks, ring.calls, ring.calls_suppressed);
         report.runs = ring.runs.map(runs_report);
         report.batches = copies.map(|copies| copies.batches);
-        report.batch_sizes = copies.map(batch_sizes);
-        report.copies = copies.map(copies_report);
+        report.batch_sizes = copies.map(|copies| Box::new(batch_sizes(copies)));
+        report.copies = copies.map(|copies| Box::new(copies_report(copies)));
     }
 
     /// Adds what is known to the guest's receive side.

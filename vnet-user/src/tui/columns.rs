@@ -162,7 +162,7 @@ fn worker_busy(row: Row<'_>) -> Option<f64> {
 /// Share of TX packets that were copied, sooner or later.
 fn copied(row: Row<'_>) -> Option<f64> {
     let tx = &row.queue()?.tx;
-    let CopiesReport { batched, single, zerocopy_failed, .. } = tx.copies?;
+    let CopiesReport { batched, single, zerocopy_failed, .. } = **tx.copies.as_ref()?;
     let sum: f64 = [batched, single, zerocopy_failed].map(|n| n as f64).iter().sum();
     Some(sum / tx.packets.filter(|packets| *packets > 0)? as f64)
 }

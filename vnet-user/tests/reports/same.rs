@@ -159,7 +159,7 @@ proptest! {
         for (sample, copies) in samples {
             state.apply(&Record::Sample(sample));
             let report = state.report();
-            let seen = report.queues[0].tx.copies.expect("a ledger");
+            let seen = report.queues[0].tx.copies.clone().expect("a ledger");
             prop_assert_eq!(report.queues[0].tx.packets.map(u128::from), Some(accounted(&seen)));
             prop_assert_eq!(
                 [seen.batched, seen.single, seen.zerocopy, seen.zerocopy_failed, seen.in_flight],

@@ -64,7 +64,7 @@ pub(crate) fn device(name: &str, ifindex: u32) -> DeviceReport {
 /// A queue of `device` of which nothing was counted.
 pub(crate) fn queue(device: &DeviceReport, queue: u16) -> QueueReport {
     QueueReport {
-        device: device.name.clone(),
+        device: device.name.as_str().into(),
         ifindex: device.ifindex,
         netns: device.netns,
         generation: device.generation,
@@ -111,7 +111,7 @@ fn served(mut queue: QueueReport, cpu: u32) -> QueueReport {
     let zerocopy = sent / 3;
     let batched = sent - zerocopy - failed - single - in_flight;
     let why = WhyReport { short: batched, pending: single, late: failed, ..WhyReport::default() };
-    queue.tx.copies = Some(CopiesReport {
+    queue.tx.copies = Some(Box::new(CopiesReport {
         batched,
         single,
         zerocopy,
@@ -119,7 +119,7 @@ fn served(mut queue: QueueReport, cpu: u32) -> QueueReport {
         in_flight,
         bytes: batched * 76 + single * 1526,
         why,
-    });
+    }));
     queue.tx.batches = Some(batched / 23);
     queue.tx.used = Some(sent);
     (queue.tx.kicks, queue.tx.calls, queue.tx.calls_suppressed) =
@@ -130,7 +130,7 @@ fn served(mut queue: QueueReport, cpu: u32) -> QueueReport {
         (Some(3), Some(received / 2), Some(received / 9));
     queue.rx.runs = Some(RunsReport { empty: received / 3, no_buffers: 42, ..RunsReport::default() });
     let busy = queue.share.unwrap_or(0.0);
-    queue.worker = Some(WorkerReport {
+    queue.worker = Some(Box::new(WorkerReport {
         tid: 4712 + cpu,
         comm: "vhost-4711".into(),
         cpu: Some(cpu),
@@ -142,7 +142,7 @@ fn served(mut queue: QueueReport, cpu: u32) -> QueueReport {
         kthread: true,
         average_busy: Some(busy),
         run_seconds: None,
-    });
+    }));
     queue
 }
 
@@ -153,7 +153,7 @@ pub(crate) fn vhost() -> Report {
     report.probes.retain(|probe| probe.state == Known::Exact);
     report.devices[0].zerocopy = Some(true);
     report.devices[0].residuals = BTreeMap::from([("tx packets".into(), -3), ("rx packets".into(), 0)]);
-    for (i, queue) in (0..).zip(&mut report.queues).filter(|(_, queue)| queue.device == "tap0") {
+    for (i, queue) in (0..).zip(&mut report.queues).filter(|(_, queue)| &*queue.device == "tap0") {
         *queue = served(queue.clone(), 3 + 5 * i);
         if i == 1 {
             (queue.tx.copies, queue.tx.batches, queue.tx.runs, queue.rx.runs) = (None, None, None, None);

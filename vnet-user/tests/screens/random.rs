@@ -77,7 +77,7 @@ fn served() -> impl Strategy<Value = (Option<WorkerReport>, TxReport, RxReport)>
             calls,
             calls_suppressed,
             batches: used,
-            copies,
+            copies: copies.map(Box::new),
             runs: tx_runs,
             ..TxReport::default()
         };
@@ -93,7 +93,7 @@ prop_compose! {
         tx_rate in rate(), rx_rate in rate(), share in option::of(number()),
         history in vec(any::<f32>(), 0..build::FULL_HISTORY), (worker, tx, rx) in served().boxed(),
     ) -> QueueReport {
-        let mut report = QueueReport { worker, tx, rx, tx_rate, rx_rate, share, history: history.into(), ..build::queue(&device, queue) };
+        let mut report = QueueReport { worker: worker.map(Box::new), tx, rx, tx_rate, rx_rate, share, history: history.into(), ..build::queue(&device, queue) };
         report.tx.packets = packets;
         report.rx.drops = drops.map(|drops| drops.into_iter().map(|(reason, n)| (Arc::from(reason), n)).collect());
         report.tx.drops = packets.map(|_| BTreeMap::new());

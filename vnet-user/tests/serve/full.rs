@@ -80,11 +80,11 @@ fn device(report: &mut Report, n: u64, vm: u32, ifindex: u32, pairs: u16) {
         ..DeviceReport::default()
     });
     report.queues.extend((0..pairs).map(|queue| QueueReport {
-        device: name.clone(),
+        device: name.as_str().into(),
         ifindex,
         netns: 4_026_531_840,
         queue,
-        worker: Some(WorkerReport {
+        worker: Some(Box::new(WorkerReport {
             tid: 5000 + ifindex,
             comm: format!("vhost-{}", 4000 + vm),
             cpu: Some(vm % 64),
@@ -95,7 +95,7 @@ fn device(report: &mut Report, n: u64, vm: u32, ifindex: u32, pairs: u16) {
             kthread: true,
             run_seconds: Some(n as f64 / 1e5),
             ..WorkerReport::default()
-        }),
+        })),
         tx: sent(n),
         rx: given(n),
         interrupts: Some(["tx", "rx"].map(interrupts(n)).into()),
@@ -123,8 +123,10 @@ fn sent(n: u64) -> TxReport {
         segments: Some(5 * n),
         drops: Some(BTreeMap::from([("TAP_FILTER".into(), n / 8)])),
         batches: Some(n / 2),
-        batch_sizes: Some([1, 3, 7, 15, 31, 63, 64].map(|le| SizeReport { le: Some(le), count: n / 14 })),
-        copies: Some(CopiesReport {
+        batch_sizes: Some(Box::new(
+            [1, 3, 7, 15, 31, 63, 64].map(|le| SizeReport { le: Some(le), count: n / 14 }),
+        )),
+        copies: Some(Box::new(CopiesReport {
             batched: n,
             single: n,
             zerocopy: n,
@@ -132,7 +134,7 @@ fn sent(n: u64) -> TxReport {
             in_flight: 3,
             bytes: 4000 * n,
             why: WhyReport { short: n, late: n, ..WhyReport::default() },
-        }),
+        })),
         stack_drops: Some(n / 9),
         kicks: Some(n),
         calls: Some(n),
