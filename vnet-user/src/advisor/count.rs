@@ -138,21 +138,19 @@ impl Seen {
         self.counts[count as usize] = value.unwrap_or(f64::NAN);
     }
 
-    /// What was added to an earlier look at the same queue.
-    pub(super) fn since(&self, earlier: Option<&Self>) -> Growth {
-        let Some(earlier) = earlier else { return Growth { counts: [f64::NAN; LEN], interrupts: None } };
-        let mut counts = self.counts;
-        for (now, then) in counts.iter_mut().zip(earlier.counts) {
-            *now -= then;
+    /// By how much a count grew since an earlier look at the same queue; `None` where that is not known.
+    pub(super) fn since(&self, earlier: &Self, count: Count) -> Option<f64> {
+        if matches!(count, Count::Waited | Count::Migrations) && self.worker != earlier.worker {
+            return None;
         }
-        if self.worker != earlier.worker {
-            (counts[Count::Waited as usize], counts[Count::Migrations as usize]) = (f64::NAN, f64::NAN);
-        }
-        let interrupts = self.interrupts.as_ref().map(|now| {
-            let then = earlier.interrupts.as_deref().unwrap_or_default();
-            now.iter().map(|row| added(row, then)).filter(|row| row.count > 0).collect()
-        });
-        Growth { counts, interrupts }
+        Some(self.counts[count as usize] - earlier.counts[count as usize]).filter(|grown| *grown >= 0.0)
+    }
+
+    /// Interrupts that came since an earlier look; `None` where they are not observed.
+    pub(super) fn interrupts_since(&self, earlier: &Self) -> Option<Vec<InterruptReport>> {
+        let then = earlier.interrupts.as_deref().unwrap_or_default();
+        let now = self.interrupts.as_ref()?;
+        Some(now.iter().map(|row| added(row, then)).filter(|row| row.count > 0).collect())
     }
 }
 
@@ -178,19 +176,4 @@ fn added(row: &InterruptReport, earlier: &[InterruptReport]) -> InterruptReport 
         now
     });
     added
-}
-
-/// How much the counts of a queue grew.
-#[derive(Clone, Debug)]
-pub(super) struct Growth {
-    counts: [f64; LEN],
-    /// Interrupts that came; `None` where they are not observed.
-    pub(super) interrupts: Option<Vec<InterruptReport>>,
-}
-
-impl Growth {
-    /// By how much; `None` where it is not known.
-    pub(super) fn of(&self, count: Count) -> Option<f64> {
-        Some(self.counts[count as usize]).filter(|grown| *grown >= 0.0)
-    }
 }

@@ -79,11 +79,12 @@ impl Advisor {
         }
         let since = self.at.replace(at);
         let seconds = since.map_or(0.0, |since| Nanos(at.0 - since.0).seconds());
-        let (devices, seen) = scene::scene(report, &self.seen, seconds);
-        self.seen = seen;
+        let seen = scene::seen(report);
         if since.is_none() {
+            self.seen = seen;
             return;
         }
+        let devices = scene::scene(report, &self.seen, &seen, seconds);
         let vms = scene::vms(&devices);
         let cpus = scene::cpus(&devices);
         let mut look = self.memory.look(&self.thresholds, seconds);
@@ -116,6 +117,7 @@ impl Advisor {
         }
         self.unsure = look.end();
         self.findings = findings::findings(&self.memory, &devices, &vms, &cpus);
+        self.seen = seen;
     }
 }
 

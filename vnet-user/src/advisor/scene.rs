@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::count::{Count, Growth, Seen};
+use super::count::{Count, Seen};
 use crate::{
     report::{DeviceReport, Evidence, InterruptReport, QueueReport, Report, VmReport},
     topology::DeviceKey,
@@ -15,7 +15,11 @@ pub(super) type AllSeen = Vec<((DeviceKey, u16), Seen)>;
 pub struct Queue<'a> {
     /// What is known of it.
     pub(super) report: &'a QueueReport,
-    growth: Growth,
+    now: &'a Seen,
+    /// At the last look, if it was there.
+    then: Option<&'a Seen>,
+    /// Interrupts since then; `None` where they are not observed.
+    interrupts: Option<Vec<InterruptReport>>,
     seconds: f64,
 }
 
@@ -54,7 +58,7 @@ pub struct Place<'a> {
 impl Queue<'_> {
     /// How much a count grew; `None` where that is not known.
     pub(super) fn grew(&self, count: Count) -> Option<f64> {
-        self.growth.of(count)
+        self.now.since(self.then?, count)
     }
 
     /// The same per second.
@@ -93,7 +97,7 @@ impl Queue<'_> {
 
     /// Interrupts since the last look; `None` where they are not observed.
     pub(super) fn interrupts(&self) -> Option<&[InterruptReport]> {
-        self.growth.interrupts.as_deref()
+        self.interrupts.as_deref()
     }
 
     /// Interrupts per second.
@@ -168,8 +172,21 @@ pub(super) fn fact(name: &'static str, value: impl Into<f64>, unit: &'static str
     Evidence { name: name.into(), value: value.into(), unit: unit.into(), threshold: None }
 }
 
-/// Devices that are present and can be judged, in the order of the report, and what is known of all queues now.
-pub(super) fn scene<'a>(report: &'a Report, earlier: &AllSeen, seconds: f64) -> (Vec<Device<'a>>, AllSeen) {
+/// What is known of all queues now.
+pub(super) fn seen(report: &Report) -> AllSeen {
+    let seen = report.queues.iter().map(|queue| ((queue.device_key(), queue.queue), Seen::of(queue)));
+    let mut seen: AllSeen = seen.collect();
+    seen.sort_by_key(|(key, _)| *key); // as they come from a state already
+    seen
+}
+
+/// Devices that are present and can be judged, in the order of the report.
+pub(super) fn scene<'a>(
+    report: &'a Report,
+    earlier: &'a AllSeen,
+    now: &'a AllSeen,
+    seconds: f64,
+) -> Vec<Device<'a>> {
     let vms: BTreeMap<u32, &VmReport> = report.vms.iter().map(|vm| (vm.pid, vm)).collect();
     let wanted = |device: &&DeviceReport| device.present && device.kind != "tun";
     let mut holders: Vec<_> =
@@ -183,8 +200,7 @@ pub(super) fn scene<'a>(report: &'a Report, earlier: &AllSeen, seconds: f64) -> 
     let mut devices: Vec<_> = report.devices.iter().filter(wanted).map(device).collect();
     let places: BTreeMap<DeviceKey, usize> =
         devices.iter().enumerate().map(|(place, device)| (device.report.key(), place)).collect();
-    let mut seen = AllSeen::with_capacity(report.queues.len());
-    for queue in &report.queues {
+    for (at, queue) in report.queues.iter().enumerate() {
         let Some(place) = places.get(&queue.device_key()) else { continue };
         let device = &mut devices[*place];
         // A queue that the guest gave up stays listed with what it carried.
@@ -192,14 +208,19 @@ pub(super) fn scene<'a>(report: &'a Report, earlier: &AllSeen, seconds: f64) -> 
             continue;
         }
         let key = (queue.device_key(), queue.queue);
-        let now = Seen::of(queue);
-        let then = earlier.binary_search_by_key(&key, |(key, _)| *key).ok();
-        let growth = now.since(then.map(|at| &earlier[at].1));
-        device.queues.push(Queue { report: queue, growth, seconds });
-        seen.push((key, now));
+        let Some(now) = find(now, at, &key) else { continue };
+        let then = find(earlier, at, &key);
+        let interrupts = then.and_then(|then| now.interrupts_since(then));
+        device.queues.push(Queue { report: queue, now, then, interrupts, seconds });
     }
-    seen.sort_unstable_by_key(|(key, _)| *key); // as they come from a state already
-    (devices, seen)
+    devices
+}
+
+/// What was seen of a queue; it is likely at this place.
+fn find<'a>(seen: &'a AllSeen, place: usize, key: &(DeviceKey, u16)) -> Option<&'a Seen> {
+    let there = seen.get(place).filter(|(there, _)| there == key);
+    let search = || seen.get(seen.binary_search_by_key(key, |(key, _)| *key).ok()?);
+    there.or_else(search).map(|(_, seen)| seen)
 }
 
 /// VMs by the process that holds their devices.

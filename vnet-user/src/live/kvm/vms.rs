@@ -195,6 +195,9 @@ fn cpu(stat: &str) -> Option<u32> {
 
 /// Whether a process holds a VM of KVM's.
 fn holds_vm(pid: u32) -> bool {
+    if !Path::new("/sys/class/misc/kvm").exists() {
+        return false; // no VM is KVM's
+    }
     let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     files
         .filter_map(|entry| fs::read_link(entry.path()).ok())
