@@ -49,8 +49,8 @@ struct Slot {
     index: usize,
     meta: Meta,
     key: QueueKey,
-    /// Counts that were there before counting began, and so are not ours to tell.
-    base: Row,
+    /// Counts that were there before counting began, if any, and so are not ours to tell.
+    base: Option<Box<Row>>,
     /// As last read.
     told: Row,
     /// Whether `told` is still to be told.
@@ -127,6 +127,7 @@ impl Counters {
         } else {
             (sum(maps, index, None), vhost::whole(&maps.vhost, index).unwrap_or(vhost::EMPTY))
         };
+        let base = base.iter().any(|cell| *cell != 0).then(|| Box::new(base));
         let (told, handed_over, vhost) = ([0; ROW], Vec::new(), VhostSlot::new(&vhost_base));
         self.slots.push(Slot { index, meta, key, base, told, fresh: true, handed_over, gone: None, vhost });
     }
@@ -145,7 +146,7 @@ impl Counters {
         let mut rows: Vec<Row> = self.slots.iter_mut().map(read).collect();
         let mut dropping = false;
         for (slot, row) in self.slots.iter().zip(&mut rows) {
-            for (cell, base) in row.iter_mut().zip(slot.base) {
+            for (cell, base) in row.iter_mut().zip(slot.base.iter().flat_map(|base| **base)) {
                 *cell -= base.min(*cell);
             }
             dropping |= row[RECV_DROPS] != slot.told[RECV_DROPS] || row[XMIT_DROPS] != slot.told[XMIT_DROPS];

@@ -191,7 +191,10 @@ pub(super) struct Queue {
     pub(super) vhost: Option<Box<Served>>,
     /// Ways that its calls and kicks took.
     pub(super) ways: Ways,
+    /// Packets per second of past intervals, oldest first; empty while there was none in any of them.
     history: VecDeque<f32>,
+    /// How many intervals these are.
+    intervals: usize,
 }
 
 impl Queue {
@@ -243,23 +246,61 @@ impl Queue {
         }
         let both = self.tx.grown.plus(self.rx.grown);
         if let Some(rate) = interval.and_then(|interval| both.over(interval)) {
-            if self.history.len() == HISTORY {
-                self.history.pop_front();
-            }
             #[expect(clippy::cast_possible_truncation, reason = "history is drawn, not computed with")]
-            self.history.push_back(rate.pps as f32);
+            self.remember(rate.pps as f32);
+        }
+    }
+
+    fn remember(&mut self, pps: f32) {
+        if self.history.is_empty() && pps != 0.0 {
+            self.history = vec![0.0; self.intervals].into();
+        }
+        let spoken = !self.history.is_empty() || pps != 0.0;
+        if spoken {
+            self.history.push_back(pps);
+        }
+        if self.intervals < HISTORY {
+            self.intervals += 1;
+        } else if spoken {
+            self.history.pop_front();
+            if pps == 0.0 && self.history.iter().all(|pps| *pps == 0.0) {
+                self.history = VecDeque::new();
+            }
         }
     }
 
     /// Packets per second of past intervals, oldest first. Queues without any share `quiet`, which is lengthened or
     /// shortened for it: on a large host most are idle.
     pub(super) fn history(&self, quiet: &mut Arc<[f32]>) -> Arc<[f32]> {
-        if self.history.iter().any(|pps| *pps != 0.0) {
+        if !self.history.is_empty() {
             return self.history.iter().copied().collect();
         }
-        if quiet.len() != self.history.len() {
-            *quiet = vec![0.0; self.history.len()].into();
+        if quiet.len() != self.intervals {
+            *quiet = vec![0.0; self.intervals].into();
         }
         Arc::clone(quiet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn history_is_the_last_intervals(runs in prop::collection::vec((0_u8..2, 0..150_usize), 0..8)) {
+            let (mut queue, mut all) = (Queue::default(), Vec::new());
+            for (busy, length) in runs {
+                for _ in 0..length {
+                    queue.remember(f32::from(busy));
+                    all.push(f32::from(busy));
+                    let last = &all[all.len().saturating_sub(HISTORY)..];
+                    prop_assert_eq!(&*queue.history(&mut Arc::default()), last);
+                    prop_assert_eq!(queue.history.is_empty(), last.iter().all(|pps| *pps == 0.0));
+                }
+            }
+        }
     }
 }

@@ -46,13 +46,13 @@ impl Holder {
             return;
         }
         self.vm = holds_vm();
-        self.rest = (1 << self.vain.min(RARELY)) - 1;
+        self.rest = (4 << self.vain.min(RARELY)) - 1;
         self.vain += 1;
     }
 }
 
 /// Doublings of the time between two looks at the files of a process.
-const RARELY: u32 = 6;
+const RARELY: u32 = 5;
 
 /// All VMs seen that still run.
 #[derive(Debug, Default)]
@@ -227,13 +227,13 @@ mod tests {
     #[test]
     fn files_without_a_vm_are_looked_at_less_and_less_often() {
         let (mut holder, mut looks) = (Holder::default(), Vec::new());
-        for refresh in 0..16 {
+        for refresh in 0..64 {
             holder.look(|| {
                 looks.push(refresh);
                 false
             });
         }
-        assert_eq!(looks, [0, 1, 3, 7, 15]);
+        assert_eq!(looks, [0, 4, 12, 28, 60]);
         holder = Holder { rest: 0, ..holder };
         holder.look(|| true);
         assert!(holder.vm);
