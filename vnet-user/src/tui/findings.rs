@@ -22,6 +22,12 @@ impl Chosen {
         self.scrolled
     }
 
+    /// Chooses this one, wherever it is.
+    pub(super) fn choose(&mut self, finding: &Finding) {
+        self.finding = Some((finding.rule.clone(), finding.subject.clone()));
+        self.scrolled = 0;
+    }
+
     /// Finds the choice among these; where it is gone, what is in its place is chosen.
     pub(super) fn arrange(&mut self, findings: &[Finding]) {
         let same = |finding: &Finding| {

@@ -138,6 +138,16 @@ impl List {
         (self.row, self.top)
     }
 
+    /// Selects this, wherever it will be.
+    pub fn choose(&mut self, key: RowKey) {
+        self.selected = Some(key);
+    }
+
+    /// Stays with what is selected now, even where that is the top row.
+    pub fn hold(&mut self, facts: &Facts) {
+        self.selected = self.selected(facts).and_then(Row::key).or(self.selected);
+    }
+
     /// The selection is on something of this device.
     pub fn follows(&self, device: DeviceKey) -> bool {
         self.selected.is_some_and(|key| key.device == device)

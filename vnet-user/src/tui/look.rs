@@ -30,6 +30,12 @@ pub struct Glyphs {
     pub ascending: char,
     /// Sorted from large to small.
     pub descending: char,
+    /// Left side of a box.
+    pub side: char,
+    /// Upper left corner of a box.
+    pub corner: char,
+    /// Heat: none, then a little to all.
+    pub shades: [char; 5],
     /// Bars: nothing happened, then the smallest to the largest.
     pub bars: [char; 8],
 }
@@ -42,6 +48,9 @@ const UNICODE: Glyphs = Glyphs {
     marker: '▶',
     ascending: '↑',
     descending: '↓',
+    side: '│',
+    corner: '┌',
+    shades: ['·', '░', '▒', '▓', '█'],
     bars: ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'],
 };
 
@@ -53,6 +62,9 @@ const ASCII: Glyphs = Glyphs {
     marker: '>',
     ascending: '^',
     descending: 'v',
+    side: '|',
+    corner: '+',
+    shades: [' ', '.', ':', '+', '#'],
     bars: ['_', '.', ':', '-', '=', '+', '*', '#'],
 };
 
@@ -102,6 +114,11 @@ impl Look {
         self.colour(Style::new().add_modifier(Modifier::BOLD), Color::Cyan)
     }
 
+    /// The path of the selected queue; a marker stands beside it.
+    pub fn lit(self) -> Style {
+        self.accent().add_modifier(Modifier::UNDERLINED)
+    }
+
     /// Loss, drops, paused: yellow is told apart from the rest by every kind of colour blindness, and the text says
     /// the same.
     pub fn warning(self) -> Style {
@@ -143,8 +160,15 @@ mod tests {
 
     #[test]
     fn ascii_glyphs_are_ascii() {
-        let Glyphs { unknown, cut, dot, rule, marker, ascending, descending, bars } = ASCII;
+        let Glyphs { unknown, cut, dot, rule, marker, ascending, descending, side, corner, shades, bars } =
+            ASCII;
         assert!(unknown.is_ascii() && dot.is_ascii());
-        assert!([cut, rule, marker, ascending, descending].iter().chain(&bars).all(char::is_ascii));
+        assert!(
+            [cut, rule, marker, ascending, descending, side, corner]
+                .iter()
+                .chain(&bars)
+                .chain(&shades)
+                .all(char::is_ascii)
+        );
     }
 }

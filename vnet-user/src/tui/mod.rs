@@ -4,9 +4,12 @@
 //! that knows a terminal.
 
 pub mod cell;
+pub mod chart;
 pub mod columns;
 pub mod facts;
 pub mod findings;
+pub mod heat;
+pub mod host;
 mod input;
 pub mod keys;
 pub mod layout;

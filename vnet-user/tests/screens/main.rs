@@ -1,7 +1,9 @@
 //! The screen without a terminal: what it shows, what keys do, and that nothing breaks it.
 
 mod build;
+mod hosts;
 mod pictures;
+mod places;
 mod random;
 mod sequences;
 mod styles;

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use vnet::{report::Report, tui::Look};
 
-use crate::{build, draw, press, rows, text, ui};
+use crate::{build, draw, places, press, rows, text, ui};
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
@@ -41,6 +41,36 @@ fn what_vhost_does() {
 }
 
 #[test]
+fn one_queue() {
+    pictures("queue_empty", &build::empty(), "3");
+    pictures("queue_small", &build::small(), "3");
+    pictures("queue_bad", &places::bad(), "2jjj\n");
+    pictures("queue_3200", &places::large(), "2jjj\n");
+}
+
+#[test]
+fn the_host() {
+    pictures("layout_empty", &build::empty(), "4");
+    pictures("layout_small", &build::small(), "4");
+    pictures("layout_bad", &places::bad(), "4jjj");
+    pictures("layout_3200_queues", &places::large(), "4jjj");
+}
+
+#[test]
+fn what_is_measured() {
+    pictures("probes_empty", &build::empty(), "6");
+    pictures("probes_small", &build::small(), "6");
+    pictures("probes_many", &build::many_probes(), "6jj");
+}
+
+#[test]
+fn verdicts_come_first() {
+    pictures("overview_bad", &places::bad(), "");
+    pictures("overview_bad_3200_queues", &places::large(), "");
+    pictures("findings_3200_queues", &places::large(), "5");
+}
+
+#[test]
 fn what_is_wrong() {
     pictures("findings", &build::wrong(), "5");
     pictures("findings_none", &build::empty(), "5");
@@ -75,8 +105,8 @@ fn starting_paused_and_filtered() {
 #[test]
 fn ascii_prints_nothing_else() {
     let look = Look { colour: false, ascii: true };
-    for keys in ["", "2", "\n", "?", "/é", "5", "5\n"] {
-        let mut report = Report { findings: build::wrong().findings, ..build::vhost() };
+    for keys in ["", "2", "\n", "3", "4", "?", "/é", "5", "5\n", "6"] {
+        let mut report = Report { findings: build::wrong().findings, ..places::bad() };
         report.devices[0].name = "täp0".into();
         let mut ui = ui(report, 120, 40);
         press(&mut ui, keys);

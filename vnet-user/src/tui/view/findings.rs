@@ -9,7 +9,7 @@ use ratatui::{
 
 use super::{Pen, narrow};
 use crate::{
-    report::{Finding, Level, findings},
+    report::{Finding, Level, Report, findings},
     tui::{look::Look, text, ui::Ui},
 };
 
@@ -26,10 +26,13 @@ const LIST: u16 = 8;
 pub(super) fn draw(ui: &Ui, pen: &mut Pen<'_>, area: Rect, open: bool) {
     let found = &ui.facts().report.findings;
     let row = ui.chosen().row();
-    let title = if open {
-        " Finding ".to_owned()
-    } else {
-        format!(" Findings{}{} ", pen.look.glyphs().dot, found.len())
+    let look = pen.look;
+    let title = match found.get(row).filter(|_| open) {
+        Some(finding) => {
+            let level = finding.level.name().to_uppercase();
+            format!(" {level} {}: {} ", ascii(&finding.rule, look), ascii(&finding.title, look))
+        }
+        None => format!(" Findings{}{} ", look.glyphs().dot, found.len()),
     };
     heading(pen, area, &title);
     let place = if found.is_empty() { " 0 ".to_owned() } else { format!(" {}/{} ", row + 1, found.len()) };
@@ -52,7 +55,7 @@ pub(super) fn draw(ui: &Ui, pen: &mut Pen<'_>, area: Rect, open: bool) {
     }
     let shown = narrow((found.len() - top).min(rows));
     let below = rest(shown + 1);
-    let title = format!(" {}: {} ", chosen.rule, text::clean(&chosen.title, pen.look.ascii));
+    let title = format!(" {}: {} ", ascii(&chosen.rule, look), ascii(&chosen.title, look));
     heading(pen, below, &title);
     full(chosen, pen, Rect { y: below.y + 1, height: below.height.saturating_sub(1), ..below }, 0);
 }
@@ -71,7 +74,7 @@ fn line(finding: &Finding, pen: &mut Pen<'_>, area: Rect, chosen: bool) {
         Rect { x: area.x + 2, width: area.width.saturating_sub(2), ..area },
         &[
             (format!("{:<9}", finding.level.name()), style(finding.level, look)),
-            (format!("{:<5}", finding.rule), look.strong()),
+            (format!("{:<5}", ascii(&finding.rule, look)), look.strong()),
             (subject + &fill + " ", look.plain()),
             (ascii(&finding.title, look), look.plain()),
         ],
@@ -112,20 +115,25 @@ fn full(finding: &Finding, pen: &mut Pen<'_>, area: Rect, scrolled: usize) {
 }
 
 /// What is safe to draw.
-fn ascii(text: &str, look: Look) -> String {
+pub(super) fn ascii(text: &str, look: Look) -> String {
     let text = if look.ascii { text.replace('…', "...") } else { text.to_owned() };
     text::clean(&text, look.ascii).into_owned()
 }
 
-fn nothing(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
-    let report = &ui.facts().report;
+/// That nothing is wrong, or that it is too early to tell.
+pub(super) fn none(report: &Report) -> String {
     let waiting = report.unsure.iter().filter_map(|unsure| unsure.lacks_seconds).reduce(f64::min);
-    let why = match waiting {
+    match waiting {
         Some(seconds) => format!(
             "Nothing is sure yet: something is past its limit, and has to be for {seconds:.0} s more."
         ),
         None => "Nothing is wrong, as far as it can be judged.".to_owned(),
-    };
+    }
+}
+
+fn nothing(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
+    let report = &ui.facts().report;
+    let why = none(report);
     let unsure: Vec<_> = report.unsure.iter().filter(|unsure| unsure.lacks_seconds.is_none()).collect();
     let mut lines = vec![Line::from(why)];
     if !unsure.is_empty() {

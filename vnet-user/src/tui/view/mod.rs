@@ -1,14 +1,23 @@
 //! Drawing: functions of (ui, look, area). Nothing here changes the state.
 
+mod chart;
+mod counts;
 mod detail;
 mod findings;
 mod footer;
 mod header;
+mod heat;
 mod help;
+mod host;
 mod idle;
 mod interrupts;
+mod probes;
+mod queue;
 mod served;
 mod table;
+mod verdict;
+mod why;
+mod wrap;
 
 use ratatui::{
     buffer::Buffer,
@@ -54,19 +63,25 @@ pub fn draw(ui: &Ui, look: Look, area: Rect, buffer: &mut Buffer) {
         y += height;
         part
     };
+    let heights = heights.with(ui.screen() == Screen::Overview, ui.timeline().is_some());
     header::draw(ui, &mut pen, part(heights.header));
-    if let Screen::Findings(open) = ui.screen() {
-        let height = heights.title + heights.headings + heights.body + heights.detail;
-        findings::draw(ui, &mut pen, part(height), open);
-    } else {
-        table::title(ui, &mut pen, part(heights.title));
-        let (headings, body) = (part(heights.headings), part(heights.body));
-        match ui.screen().table() {
-            Some(table) if !ui.list().is_empty() => table::draw(ui, table, &mut pen, headings, body),
-            _ => idle::draw(ui, &mut pen, body),
+    match ui.screen() {
+        Screen::Overview | Screen::Queues(_) => {
+            verdict::draw(ui, &mut pen, part(heights.verdict));
+            table::title(ui, &mut pen, part(heights.title));
+            let (headings, body) = (part(heights.headings), part(heights.body));
+            match ui.screen().table() {
+                Some(table) if !ui.list().is_empty() => table::draw(ui, table, &mut pen, headings, body),
+                _ => idle::draw(ui, &mut pen, body),
+            }
+            detail::draw(ui, &mut pen, part(heights.detail));
         }
-        detail::draw(ui, &mut pen, part(heights.detail));
+        Screen::Queue(_) => queue::draw(ui, &mut pen, part(heights.middle())),
+        Screen::Layout(_) => host::draw(ui, &mut pen, part(heights.middle())),
+        Screen::Findings(open) => findings::draw(ui, &mut pen, part(heights.middle()), open),
+        Screen::Probes => probes::draw(ui, &mut pen, part(heights.middle())),
     }
+    part(heights.timeline);
     footer::draw(ui, &mut pen, part(heights.footer));
 }
 

@@ -20,10 +20,10 @@ pub(super) fn title(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
     let (look, glyphs) = (pen.look, pen.look.glyphs());
     pen.rule(area);
     let list = ui.list();
-    let what = match ui.screen() {
-        Screen::Overview | Screen::Findings(_) => "Devices".to_owned(),
-        Screen::Queues(None) => "Queues of all devices".to_owned(),
-        Screen::Queues(Some(device)) => {
+    let what = match (ui.screen(), ui.screen().scope()) {
+        (Screen::Overview, _) => "Devices".to_owned(),
+        (_, None) => "Queues of all devices".to_owned(),
+        (_, Some(device)) => {
             let named = ui.facts().report.devices.iter().find(|d| d.key() == device);
             let name = named.map_or(glyphs.unknown, |device| &device.name);
             format!("Queues of {}", text::clean(name, look.ascii))
