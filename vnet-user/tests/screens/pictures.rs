@@ -131,6 +131,53 @@ fn hostile_names_stay_in_their_column() {
 }
 
 #[test]
+fn hostile_names_are_harmless_on_every_screen() {
+    let names = [
+        "\x1b[31mred\x1b[0m",
+        "\u{202e}gnp.exe",
+        "a\u{200b}\u{200d}b",
+        "<b>x</b>&amp;\"'",
+        "网网网网网",
+        "\u{9b}2J\u{7f}\0",
+        "שלום",
+    ];
+    for name in names {
+        let mut report = places::bad();
+        for device in &mut report.devices {
+            (device.name, device.kind) = (name.into(), name.into());
+        }
+        for queue in &mut report.queues {
+            queue.device = name.into();
+            queue.rx.drops = Some([(name.into(), 7)].into());
+            if let Some(worker) = &mut queue.worker {
+                worker.comm = name.into();
+            }
+        }
+        for probe in &mut report.probes {
+            (probe.signal, probe.via, probe.reason) = (name.into(), name.into(), Some(name.into()));
+        }
+        for finding in &mut report.findings {
+            (finding.subject.device, finding.subject.vm) = (Some(name.into()), Some(name.into()));
+            (finding.rule, finding.title, finding.fix) = (name.into(), name.into(), vec![name.into()]);
+        }
+        report.vms[0].name = Some(name.into());
+        for keys in ["1", "2", "3", "4", "5", "5\n", "6"] {
+            let mut ui = ui(report.clone(), 120, 40);
+            press(&mut ui, keys);
+            let screen = draw(&ui, Look::FULL, 120, 40);
+            let bad = |c: char| c.is_control() || "\u{202e}\u{200b}\u{200d}\u{9b}ש".contains(c);
+            for cell in screen.content() {
+                assert!(!cell.symbol().chars().any(bad), "{name:?} after {keys:?}: {:?}", cell.symbol());
+            }
+            let spelt = vnet::tui::text::clean(name, false);
+            let shown = rows(&screen).join("\n");
+            let start: String = spelt.chars().take(3).collect();
+            assert!(shown.contains(&start), "{name:?} after {keys:?}:\n{shown}");
+        }
+    }
+}
+
+#[test]
 fn a_small_terminal_gets_one_sentence() {
     assert_snapshot!(text(&ui(build::small(), 79, 24), 79, 24).trim_end(), @"terminal too small: 80×24 needed, now 79×24");
     assert_snapshot!(text(&ui(build::small(), 20, 4), 20, 4).trim_end(), @"
