@@ -255,6 +255,29 @@ pub fn fit(table: Table, width: usize, vhost: bool) -> Vec<(usize, usize)> {
     shown
 }
 
+/// A column where it stands in a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Place in [`COLUMNS`].
+    pub column: usize,
+    /// Its first column on the screen.
+    pub x: u16,
+    /// How wide it is.
+    pub width: u16,
+}
+
+/// [`fit`], from `x` on.
+pub fn place(table: Table, x: u16, width: usize, vhost: bool) -> Vec<Placed> {
+    let mut x = usize::from(x);
+    let narrow = |columns: usize| u16::try_from(columns).unwrap_or(u16::MAX);
+    let placed = |(column, width)| {
+        let placed = Placed { column, x: narrow(x), width: narrow(width) };
+        x += width + GAP;
+        placed
+    };
+    fit(table, width, vhost).into_iter().map(placed).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,6 +17,11 @@ impl Chosen {
         self.row
     }
 
+    /// Place of the first in view of a list with so many rows.
+    pub fn top(&self, rows: usize) -> usize {
+        (self.row + 1).saturating_sub(rows)
+    }
+
     /// Lines of the open finding above the first that is in view.
     pub fn scrolled(&self) -> usize {
         self.scrolled

@@ -42,6 +42,9 @@ impl Heights {
 /// Columns in front of the table for the marker of the selected row.
 pub const MARGIN: u16 = 2;
 
+/// Rows of the list of findings; the chosen one has the rest.
+pub const FINDINGS: u16 = 8;
+
 /// Divides a terminal; `None` when it is too small.
 pub fn heights(width: u16, height: u16) -> Option<Heights> {
     if width < SMALLEST.0 || height < SMALLEST.1 {

@@ -84,6 +84,15 @@ impl List {
         }
     }
 
+    /// Sorts by this column, or turns the order round where it is sorted by it already.
+    pub fn sort_by(&mut self, column: usize) {
+        if self.sort == column {
+            return self.reverse();
+        }
+        self.sort = column;
+        self.descending = COLUMNS[column].descending();
+    }
+
     /// Turns the order round.
     pub fn reverse(&mut self) {
         self.descending = !self.descending;
@@ -131,6 +140,15 @@ impl List {
         self.selected = None;
         self.row = 0;
         self.scroll(page);
+    }
+
+    /// Selects the row at this place; false where there is none.
+    pub fn pick(&mut self, facts: &Facts, place: usize, page: usize) -> bool {
+        let there = place < self.order.len();
+        if there {
+            self.select(facts, place, page);
+        }
+        there
     }
 
     /// Which row is selected and which is the first in view: what a key may have changed on the screen.

@@ -15,6 +15,7 @@ pub mod keys;
 pub mod layout;
 pub mod list;
 pub mod look;
+pub mod mouse;
 pub mod screen;
 mod term;
 pub mod text;
@@ -40,6 +41,7 @@ use tokio::{
 
 pub use keys::Key;
 pub use look::Look;
+pub use mouse::Mouse;
 pub use timeline::{Ask, Timeline};
 pub use ui::{Effect, Ui};
 
@@ -157,6 +159,7 @@ fn keys(ui: &mut Ui, first: Input, input: &mut mpsc::Receiver<Input>) -> Effect 
     while let Some(input_now) = next {
         let new = match input_now {
             Input::Key(key) => ui.key(key),
+            Input::Mouse(mouse) => ui.mouse(mouse),
             // The size is asked for with every frame.
             Input::Resize(..) => Effect::Redraw,
         };
@@ -173,6 +176,7 @@ fn keys(ui: &mut Ui, first: Input, input: &mut mpsc::Receiver<Input>) -> Effect 
 fn draw(screen: &mut term::Screen, ui: &mut Ui, look: Look) -> io::Result<()> {
     let size = screen.terminal.size()?;
     ui.resize(size.width, size.height);
+    screen.mouse(ui.wants_mouse())?;
     screen.terminal.draw(|frame| view::draw(ui, look, frame.area(), frame.buffer_mut()))?;
     Ok(())
 }

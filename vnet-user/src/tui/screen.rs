@@ -33,6 +33,17 @@ pub const SCREENS: &[(char, &str, Screen)] = &[
     ('6', "Probes", Screen::Probes),
 ];
 
+/// How the tab at this place in [`SCREENS`] is written, with a column behind it.
+pub fn tab(place: usize, open: bool, findings: usize) -> String {
+    let (digit, title, screen) = SCREENS[place];
+    let (left, right) = if open { ('[', ']') } else { (' ', ' ') };
+    let found = match screen {
+        Screen::Findings(_) if findings > 0 => format!(": {findings}"),
+        _ => String::new(),
+    };
+    format!("{left}{digit} {title}{found}{right} ")
+}
+
 impl Screen {
     /// The table whose rows its keys select.
     pub fn table(self) -> Option<Table> {

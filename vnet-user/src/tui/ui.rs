@@ -1,5 +1,6 @@
 //! The state of the screen: a key or a report in, an effect out. No terminal, no clock, no I/O.
 
+mod mouse;
 mod open;
 
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 mod build;
 mod hosts;
+mod mouse;
 mod pictures;
 mod places;
 mod random;

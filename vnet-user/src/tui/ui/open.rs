@@ -9,6 +9,8 @@ use super::{
     Effect, Mode, Ui,
 };
 
+use crate::report::Finding;
+
 impl Ui {
     pub(super) fn back(&mut self) -> Effect {
         if self.mode == Mode::Help {
@@ -78,12 +80,21 @@ impl Ui {
         }
     }
 
+    /// The finding at this place, in full.
+    pub(super) fn open_nth_finding(&mut self, place: usize) -> Effect {
+        let Some(finding) = self.facts.report.findings.get(place).cloned() else { return Effect::None };
+        self.open_finding(&finding)
+    }
+
     /// The worst finding about the queue that is shown.
     fn open_finding_of_queue(&mut self) -> Effect {
         let worst = self.selected().and_then(|row| row.findings().next()).cloned();
-        let Some(worst) = worst else { return Effect::None };
+        worst.map_or(Effect::None, |worst| self.open_finding(&worst))
+    }
+
+    fn open_finding(&mut self, finding: &Finding) -> Effect {
         let from = self.screen;
-        self.findings.choose(&worst);
+        self.findings.choose(finding);
         self.open(Screen::Findings(true));
         self.came_from = Some(from);
         Effect::Redraw

@@ -10,11 +10,8 @@ use ratatui::{
 use super::{Pen, narrow};
 use crate::{
     report::{Finding, Level, Report, findings},
-    tui::{look::Look, text, ui::Ui},
+    tui::{layout::FINDINGS, look::Look, text, ui::Ui},
 };
-
-/// Rows of the list; the chosen finding has the rest.
-const LIST: u16 = 8;
 
 /// ```text
 /// ── Findings · 2 ───────────────────────────────────────────── 1/2 ──
@@ -48,8 +45,8 @@ pub(super) fn draw(ui: &Ui, pen: &mut Pen<'_>, area: Rect, open: bool) {
     if open {
         return full(chosen, pen, rest(1), ui.chosen().scrolled());
     }
-    let rows = usize::from(LIST.min(area.height.saturating_sub(1)));
-    let top = (row + 1).saturating_sub(rows);
+    let rows = usize::from(FINDINGS.min(area.height.saturating_sub(1)));
+    let top = ui.chosen().top(rows);
     for (y, (i, finding)) in (1..).zip(found.iter().enumerate().skip(top).take(rows)) {
         line(finding, pen, Rect { y: area.y + y, height: 1, ..area }, i == row);
     }

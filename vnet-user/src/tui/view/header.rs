@@ -8,7 +8,7 @@ use crate::{
     tui::{
         cell::duration,
         look::Look,
-        screen::{SCREENS, Screen},
+        screen::{self, SCREENS, Screen},
         text,
         timeline::Timeline,
         ui::Ui,
@@ -133,23 +133,13 @@ fn unavailable(report: &Report) -> Vec<String> {
 
 fn tabs(ui: &Ui, pen: &mut Pen<'_>, row: Rect) -> u16 {
     let open = ui.screen().place();
-    let parts: Vec<_> = SCREENS
-        .iter()
-        .enumerate()
-        .map(|(i, (digit, title, screen))| {
-            let (left, right) = if i == open { ('[', ']') } else { (' ', ' ') };
-            let found = match screen {
-                Screen::Findings(_) => ui.latest().findings.len(),
-                _ => 0,
-            };
-            let style = match i {
-                _ if i == open => pen.look.accent(),
-                _ if found > 0 => pen.look.warning(),
-                _ => pen.look.plain(),
-            };
-            let found = if found > 0 { format!(": {found}") } else { String::new() };
-            (format!("{left}{digit} {title}{found}{right} "), style)
-        })
-        .collect();
+    let found = ui.latest().findings.len();
+    let style = |i: usize, screen: Screen| match screen {
+        _ if i == open => pen.look.accent(),
+        Screen::Findings(_) if found > 0 => pen.look.warning(),
+        _ => pen.look.plain(),
+    };
+    let tab = |(i, &(_, _, screen))| (screen::tab(i, i == open, found), style(i, screen));
+    let parts: Vec<_> = SCREENS.iter().enumerate().map(tab).collect();
     pen.parts(row, &parts)
 }
