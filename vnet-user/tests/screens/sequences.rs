@@ -5,10 +5,10 @@ use std::sync::Arc;
 use vnet::{
     report::{Level, Report},
     topology::QueuePair,
-    tui::{Effect, Key, Ui, columns::COLUMNS, facts::RowKey, keys::Context, screen::Screen, ui::Mode},
+    tui::{Effect, Key, Look, Ui, columns::COLUMNS, facts::RowKey, keys::Context, screen::Screen, ui::Mode},
 };
 
-use crate::{build, places, press, text, ui};
+use crate::{build, draw, places, press, text, ui};
 
 fn selected(ui: &Ui) -> Option<RowKey> {
     ui.selected().and_then(vnet::tui::facts::Row::key)
@@ -363,4 +363,22 @@ fn history_is_zoomed_between_its_ends() {
         spans.push(ui.span());
     }
     assert_eq!(spans, [60, 30, 15, 30, 60, 120]);
+}
+
+/// What a frame writes to the terminal is where it differs from the one before.
+#[test]
+fn nothing_is_written_without_a_change() {
+    for keys in ["1", "2", "3", "4", "5", "5\n", "6"] {
+        let mut ui = ui(places::large(), 200, 60);
+        press(&mut ui, keys);
+        let before = draw(&ui, Look::FULL, 200, 60);
+        assert!(before.diff(&draw(&ui, Look::FULL, 200, 60)).is_empty(), "{keys:?}");
+        ui.report(build::later(&places::large(), 1.0).into());
+        let after = draw(&ui, Look::FULL, 200, 60);
+        let written = before.diff(&after);
+        assert!(
+            !written.is_empty() && written.iter().all(|(_, y, _)| *y == 0),
+            "{keys:?}: only its clock goes on"
+        );
+    }
 }
