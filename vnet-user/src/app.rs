@@ -1,5 +1,6 @@
 //! Wires one source to the outputs.
 
+mod marks;
 mod notify;
 mod output;
 mod play;
@@ -203,12 +204,16 @@ async fn top(from: &SourceFrom, options: Options, mut state: State) -> Result<Ex
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         bail!("vnet top needs a terminal; use vnet report instead");
     }
+    let filter = options.filter.clone();
     let mut source = Source::open(from, options)?;
     fold(&mut state, &source.next().await?);
     let (sender, receiver) = watch::channel(Arc::new(state.report()));
     let (player, mut asks) = mpsc::unbounded_channel();
     let length = source.length_s();
-    let playback = length.map(|length| Playback { timeline: Timeline::new(length), player });
+    let playback = length.map(|length| {
+        let marks = marks::look_up(from, &filter, state.anew());
+        Playback { timeline: Timeline::new(length), player, marks }
+    });
     let feed = async {
         loop {
             tokio::select! {

@@ -191,8 +191,9 @@ fn filter_resize_seek_mouse_and_quit() {
 fn three_keys_to_what_is_wrong_in_the_demo() {
     let Some(terminal) = Terminal::new() else { return };
     terminal.start();
-    // Evidence has to be steady for seconds before anything is said.
-    terminal.press(&["]", "]"]);
+    // Evidence has to be steady for seconds before anything is said: to where that is.
+    terminal.wait("marks", |terminal| !terminal.screen().contains("seeking findings"));
+    terminal.press(&["n"]);
     terminal.wait_for("R40 on web0 queue 3");
     terminal.press(&["5"]);
     terminal.wait_for("txqueuelen 10000");

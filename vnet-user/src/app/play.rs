@@ -112,7 +112,7 @@ impl Played {
     }
 }
 
-fn open(from: &SourceFrom, filter: Filter) -> Result<Replay> {
+pub(super) fn open(from: &SourceFrom, filter: Filter) -> Result<Replay> {
     match from {
         SourceFrom::Trace(path) => Replay::open(path, filter),
         SourceFrom::Demo => Replay::demo(filter),
@@ -126,7 +126,7 @@ fn nanos(seconds: f64) -> Nanos {
     Nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
-fn instant(records: &[Record]) -> Option<Nanos> {
+pub(super) fn instant(records: &[Record]) -> Option<Nanos> {
     records.iter().find_map(|record| match record {
         Record::Sample(sample) => Some(sample.at),
         _ => None,

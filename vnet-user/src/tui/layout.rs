@@ -61,6 +61,11 @@ pub fn heights(width: u16, height: u16) -> Option<Heights> {
     Some(Heights { body: height - used, ..rest })
 }
 
+/// Columns of the timeline's bar in a terminal of this width; behind it stands how long the recording is.
+pub fn timeline_columns(width: u16) -> usize {
+    usize::from(width.saturating_sub(18))
+}
+
 /// Columns of a table in a terminal of this width.
 pub fn table_width(width: u16) -> usize {
     usize::from(width.saturating_sub(MARGIN))

@@ -30,6 +30,10 @@ pub struct Glyphs {
     pub ascending: char,
     /// Sorted from large to small.
     pub descending: char,
+    /// A finding lasts, on the timeline.
+    pub lasts: char,
+    /// Where a recording is, on the timeline.
+    pub place: char,
     /// Left side of a box.
     pub side: char,
     /// Upper left corner of a box.
@@ -48,6 +52,8 @@ const UNICODE: Glyphs = Glyphs {
     marker: '▶',
     ascending: '↑',
     descending: '↓',
+    lasts: '═',
+    place: '●',
     side: '│',
     corner: '┌',
     shades: ['·', '░', '▒', '▓', '█'],
@@ -62,6 +68,8 @@ const ASCII: Glyphs = Glyphs {
     marker: '>',
     ascending: '^',
     descending: 'v',
+    lasts: '=',
+    place: 'o',
     side: '|',
     corner: '+',
     shades: [' ', '.', ':', '+', '#'],
@@ -160,11 +168,24 @@ mod tests {
 
     #[test]
     fn ascii_glyphs_are_ascii() {
-        let Glyphs { unknown, cut, dot, rule, marker, ascending, descending, side, corner, shades, bars } =
-            ASCII;
+        let Glyphs {
+            unknown,
+            cut,
+            dot,
+            rule,
+            marker,
+            ascending,
+            descending,
+            lasts,
+            place,
+            side,
+            corner,
+            shades,
+            bars,
+        } = ASCII;
         assert!(unknown.is_ascii() && dot.is_ascii());
         assert!(
-            [cut, rule, marker, ascending, descending, side, corner]
+            [cut, rule, marker, ascending, descending, lasts, place, side, corner]
                 .iter()
                 .chain(&bars)
                 .chain(&shades)

@@ -35,14 +35,14 @@ use input::Input;
 use rustix::process::{Signal, kill_current_process_group};
 use tokio::{
     signal::unix::{self, SignalKind},
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::timeout,
 };
 
 pub use keys::Key;
 pub use look::Look;
 pub use mouse::Mouse;
-pub use timeline::{Ask, Timeline};
+pub use timeline::{Ask, Mark, Timeline};
 pub use ui::{Effect, Ui};
 
 use crate::report::Report;
@@ -71,6 +71,8 @@ pub struct Playback {
     pub timeline: Timeline,
     /// Whoever plays it.
     pub player: mpsc::UnboundedSender<Ask>,
+    /// Tells where findings are in it, once that is looked up.
+    pub marks: oneshot::Receiver<Vec<Mark>>,
 }
 
 /// Why the screen ended. The terminal is as it was before in every case.
@@ -96,7 +98,7 @@ pub enum Exit {
 pub async fn run(
     mut reports: watch::Receiver<Arc<Report>>,
     options: TuiOptions,
-    playback: Option<Playback>,
+    mut playback: Option<Playback>,
 ) -> anyhow::Result<Exit> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         bail!("vnet top needs a terminal; use vnet report instead");
@@ -109,7 +111,7 @@ pub async fn run(
     let mut input = input::start().context("cannot read the terminal")?;
     let mut ui = Ui::new(reports.borrow_and_update().clone(), 0, 0);
     if let Some(playback) = &playback {
-        ui = ui.playing(playback.timeline);
+        ui = ui.playing(playback.timeline.clone());
     }
     let mut effect = Effect::Redraw;
     loop {
@@ -144,12 +146,23 @@ pub async fn run(
                 Err(_) if !term::taken() => return Ok(Exit::Panicked),
                 Err(_) => return Ok(Exit::SourceEnded),
             },
+            marks = marks(&mut playback) => ui.marks(marks),
             first = input.recv() => match first {
                 Some(first) => keys(&mut ui, first, &mut input),
                 None => return Ok(Exit::TerminalGone),
             },
         };
     }
+}
+
+/// Where findings are in what is played. Never ready where that will not be told, or was.
+async fn marks(playback: &mut Option<Playback>) -> Vec<Mark> {
+    if let Some(playback) = playback.as_mut().filter(|playback| !playback.marks.is_terminated())
+        && let Ok(marks) = (&mut playback.marks).await
+    {
+        return marks;
+    }
+    std::future::pending().await
 }
 
 /// Takes in all that was typed since; what one key asks for beyond drawing is done before the next.

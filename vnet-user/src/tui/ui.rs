@@ -2,6 +2,7 @@
 
 mod mouse;
 mod open;
+mod play;
 
 use std::sync::Arc;
 
@@ -97,17 +98,6 @@ impl Ui {
         };
         ui.arrange();
         ui
-    }
-
-    /// The same of a recording that is being played.
-    #[must_use]
-    pub fn playing(self, timeline: Timeline) -> Self {
-        Self { timeline: Some(timeline), ..self }
-    }
-
-    /// The recording that is being played.
-    pub fn timeline(&self) -> Option<&Timeline> {
-        self.timeline.as_ref()
     }
 
     /// What is shown.
@@ -235,6 +225,8 @@ impl Ui {
             Action::Pause => self.pause(),
             Action::SeekBack => self.seek(-1.0),
             Action::SeekOn => self.seek(1.0),
+            Action::NextMark => self.seek_mark(true),
+            Action::PreviousMark => self.seek_mark(false),
             Action::Faster => self.faster(1),
             Action::Slower => self.faster(-1),
             Action::SortNext => self.sort(true),
@@ -273,18 +265,6 @@ impl Ui {
         let before = self.zoom;
         self.zoom = before.saturating_add_signed(steps).min(SPANS.len() - 1);
         if self.zoom == before { Effect::None } else { Effect::Redraw }
-    }
-
-    fn seek(&self, steps: f64) -> Effect {
-        let now = self.latest().source.duration_s;
-        self.timeline.map_or(Effect::None, |timeline| Effect::Ask(timeline.seek(now, steps)))
-    }
-
-    fn faster(&mut self, doublings: i32) -> Effect {
-        self.timeline
-            .as_mut()
-            .and_then(|timeline| timeline.faster(doublings))
-            .map_or(Effect::None, Effect::Ask)
     }
 
     fn pause(&mut self) -> Effect {

@@ -9,7 +9,7 @@ use vnet::{
         CopiesReport, DeviceReport, Distance, InterruptReport, Level, QueueReport, Rate, Report, RunsReport,
         RxReport, TxReport, VcpuReport, VmReport, WhyReport, WorkerReport,
     },
-    tui::{Key, Look, Timeline, Ui},
+    tui::{Key, Look, Mark, Timeline, Ui},
 };
 
 use crate::{build, draw};
@@ -183,7 +183,7 @@ fn key() -> impl Strategy<Value = Key> {
     ];
     prop_oneof![
         proptest::sample::select(named.to_vec()),
-        proptest::sample::select("123456?/srqgGjkzZ <>[]+-".chars().map(Key::Char).collect::<Vec<_>>()),
+        proptest::sample::select("123456?/srqgGjkzZnN <>[]+-".chars().map(Key::Char).collect::<Vec<_>>()),
         any::<char>().prop_map(Key::Char),
         any::<char>().prop_map(Key::Ctrl),
     ]
@@ -207,6 +207,7 @@ proptest! {
         let mut ui = Ui::new(first.into(), width, height);
         if ascii {
             ui = ui.playing(Timeline::new(f64::from(width)));
+            ui.marks(vec![Mark { level: Level::Critical, from: f64::from(height), to: f64::from(width) }]);
         }
         let mut size = (width, height);
         for step in steps {

@@ -48,9 +48,14 @@ impl Ui {
         let Some(below) = y.checked_sub(heights.header) else {
             return if y + 1 == heights.header { self.click_tab(x) } else { Effect::None };
         };
+        if heights.timeline > 0 && y + heights.footer + heights.timeline == self.size.1 {
+            let columns = layout::timeline_columns(self.size.0);
+            let hit = usize::from(x) < columns;
+            return self.ask(|timeline, _| hit.then(|| timeline.seek_column(x.into(), columns)));
+        }
         match self.screen {
             Screen::Overview | Screen::Queues(_) => self.click_table(x, below, heights),
-            Screen::Findings(false) => self.click_finding(below),
+            Screen::Findings(false) => self.click_finding(below, heights),
             _ => Effect::None,
         }
     }
@@ -99,9 +104,8 @@ impl Ui {
         self.arrange()
     }
 
-    fn click_finding(&mut self, y: u16) -> Effect {
-        let rows = layout::heights(self.size.0, self.size.1).map_or(0, |heights| heights.middle() - 1);
-        let rows = usize::from(rows.min(layout::FINDINGS));
+    fn click_finding(&mut self, y: u16, heights: Heights) -> Effect {
+        let rows = usize::from(layout::FINDINGS.min(heights.middle() - 1));
         let Some(row) = y.checked_sub(1).map(usize::from).filter(|row| *row < rows) else {
             return Effect::None;
         };

@@ -15,6 +15,7 @@ mod probes;
 mod queue;
 mod served;
 mod table;
+mod timeline;
 mod verdict;
 mod why;
 mod wrap;
@@ -81,7 +82,10 @@ pub fn draw(ui: &Ui, look: Look, area: Rect, buffer: &mut Buffer) {
         Screen::Findings(open) => findings::draw(ui, &mut pen, part(heights.middle()), open),
         Screen::Probes => probes::draw(ui, &mut pen, part(heights.middle())),
     }
-    part(heights.timeline);
+    if let Some(timeline) = ui.timeline() {
+        let now = ui.latest().source.duration_s;
+        timeline::draw(timeline, now, &mut pen, part(heights.timeline));
+    }
     footer::draw(ui, &mut pen, part(heights.footer));
 }
 
