@@ -81,6 +81,7 @@ impl Played {
                 self.anchor = self.now();
                 self.paused = paused;
             }
+            Ask::Time(_) => {}
         }
         Ok(())
     }

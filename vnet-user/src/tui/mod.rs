@@ -69,8 +69,6 @@ impl TuiOptions {
 pub struct Playback {
     /// How it begins.
     pub timeline: Timeline,
-    /// Whoever plays it.
-    pub player: mpsc::UnboundedSender<Ask>,
     /// Tells where findings are in it, once that is looked up.
     pub marks: oneshot::Receiver<Vec<Mark>>,
 }
@@ -91,13 +89,14 @@ pub enum Exit {
 }
 
 /// Shows the newest report until the user quits, a signal comes, the sender of reports is dropped or the terminal goes
-/// away. What the user asks of a recording goes to its player. Prints nothing.
+/// away. What is asked of the source goes to `source`. Prints nothing.
 ///
 /// # Errors
 /// Standard input or output is no terminal, or the terminal cannot be set up.
 pub async fn run(
     mut reports: watch::Receiver<Arc<Report>>,
     options: TuiOptions,
+    source: mpsc::UnboundedSender<Ask>,
     mut playback: Option<Playback>,
 ) -> anyhow::Result<Exit> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
@@ -114,7 +113,12 @@ pub async fn run(
         ui = ui.playing(playback.timeline.clone());
     }
     let mut effect = Effect::Redraw;
+    let mut timed = false;
     loop {
+        if timed != ui.wants_costs() {
+            timed = !timed;
+            let _ = source.send(Ask::Time(timed));
+        }
         if !term::taken() {
             return Ok(Exit::Panicked);
         }
@@ -122,8 +126,8 @@ pub async fn run(
             Effect::Quit => return Ok(Exit::Quit),
             Effect::None => Ok(()),
             Effect::Ask(ask) => {
-                // A player that is gone has told why; the reports end with it.
-                let _ = playback.as_ref().map(|playback| playback.player.send(ask));
+                // A source that is gone has told why; the reports end with it.
+                let _ = source.send(ask);
                 draw(&mut screen, &mut ui, options.look)
             }
             Effect::Redraw => draw(&mut screen, &mut ui, options.look),

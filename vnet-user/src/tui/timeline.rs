@@ -11,7 +11,7 @@ const NEAR_S: f64 = 1.5;
 /// Doublings of the speed, slowest and fastest.
 const SPEEDS: std::ops::RangeInclusive<i32> = -2..=6;
 
-/// What the player is asked for.
+/// What the source is asked for; only a recording is played, and only of this host programs are timed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Ask {
     /// Stand still, or go on.
@@ -20,6 +20,8 @@ pub enum Ask {
     Speed(f64),
     /// Go to this many seconds since counting began.
     Seek(f64),
+    /// Have programs timed, or no longer.
+    Time(bool),
 }
 
 /// A finding in a recording.

@@ -1,5 +1,6 @@
 //! The state of the screen: a key or a report in, an effect out. No terminal, no clock, no I/O.
 
+mod cost;
 mod mouse;
 mod open;
 mod play;
@@ -70,6 +71,8 @@ pub struct Ui {
     scrolled: usize,
     /// Place in [`SPANS`].
     zoom: usize,
+    /// The report from which on costs of probes are counted.
+    costs_from: Option<Arc<Report>>,
     filter: String,
     devices: List,
     queues: List,
@@ -90,6 +93,7 @@ impl Ui {
             came_from: None,
             scrolled: 0,
             zoom: 1,
+            costs_from: None,
             filter: String::new(),
             devices: List::new(Table::Devices),
             queues: List::new(Table::Queues),
@@ -338,6 +342,7 @@ impl Ui {
         let filter = self.filter.to_lowercase();
         let scope = self.screen.scope();
         self.findings.arrange(&self.facts.report.findings);
+        self.follow_costs();
         let (list, facts) = self.list_mut();
         list.arrange(facts, scope, &filter, page);
         Effect::Redraw

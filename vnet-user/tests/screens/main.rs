@@ -3,6 +3,7 @@
 mod build;
 mod hosts;
 mod mouse;
+mod paths;
 mod pictures;
 mod places;
 mod random;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use vnet::{
     report::{Level, Report},
     topology::QueuePair,
-    tui::{Effect, Key, Look, Ui, columns::COLUMNS, facts::RowKey, keys::Context, screen::Screen, ui::Mode},
+    tui::{Effect, Key, Ui, columns::COLUMNS, facts::RowKey, keys::Context, screen::Screen, ui::Mode},
 };
 
-use crate::{build, draw, places, press, text, ui};
+use crate::{build, press, text, ui};
 
-fn selected(ui: &Ui) -> Option<RowKey> {
+pub(crate) fn selected(ui: &Ui) -> Option<RowKey> {
     ui.selected().and_then(vnet::tui::facts::Row::key)
 }
 
@@ -291,94 +291,4 @@ fn help_opens_and_closes_and_quit_quits() {
 fn enter_without_a_device_does_nothing() {
     let mut ui = ui(build::empty(), 80, 24);
     assert_eq!(ui.key(Key::Enter), Effect::None);
-}
-
-/// The report has what a recording of taps alone has not: workers, vCPUs and calls, and a layout that is bad.
-#[test]
-fn three_keys_lead_from_the_start_to_the_bad_queue_its_cause_and_its_fix() {
-    let told = |screen: &str| {
-        ["tap0 queue 3", "runs on another node", "worker_cpu 17", "taskset -pc 0-7 4729"]
-            .map(|what| screen.contains(what))
-    };
-    for keys in ["5", "5\n"] {
-        let mut ui = ui(places::bad(), 80, 24);
-        press(&mut ui, keys);
-        assert_eq!(told(&text(&ui, 80, 24)), [true; 4], "{keys:?}");
-    }
-    let mut ui = ui(places::bad(), 80, 24);
-    press(&mut ui, "5\n\n");
-    assert_eq!(ui.screen().place(), Screen::Queue(None).place(), "then the queue itself");
-    assert_eq!(selected(&ui).unwrap().queue, Some(QueuePair(3)));
-    assert!(text(&ui, 80, 24).contains("CPU 17 node 1"));
-    press(&mut ui, "\x1b");
-    assert_eq!(ui.screen(), Screen::Findings(true), "and back");
-    press(&mut ui, "\x1b\x1b4");
-    assert!(text(&ui, 80, 24).contains("▶tap0 q3"), "or its path through the host");
-}
-
-#[test]
-fn enter_leads_from_a_device_to_its_queue_and_what_is_wrong_with_it() {
-    let mut report = places::bad();
-    report.queues[3].history = [2e9].into();
-    (report.queues[3].tx_rate, report.queues[3].rx_rate) = (Some(build::rate(2e9, 64.0, 0.0)), None);
-    let mut ui = ui(report, 80, 24);
-    press(&mut ui, "\n\n");
-    assert_eq!(selected(&ui).unwrap().queue, Some(QueuePair(3)));
-    press(&mut ui, "\n");
-    assert!(text(&ui, 80, 24).contains("taskset -pc 0-7 4729"));
-    press(&mut ui, "\x1b");
-    assert_eq!(selected(&ui).unwrap().queue, Some(QueuePair(3)));
-}
-
-#[test]
-fn the_queue_of_a_finding_is_shown_whatever_is_filtered() {
-    let mut ui = ui(places::bad(), 80, 24);
-    press(&mut ui, "/macvtap\n5g\n\n");
-    assert_eq!((selected(&ui).unwrap().queue, ui.filter()), (Some(QueuePair(3)), ""));
-}
-
-#[test]
-fn a_queue_that_is_looked_at_stays_while_others_overtake_it() {
-    let mut ui = ui(build::small(), 80, 24);
-    press(&mut ui, "2\n");
-    let before = selected(&ui);
-    let mut report = build::small();
-    report.queues[2].tx_rate = Some(build::rate(9e9, 64.0, 0.0));
-    ui.report(report.into());
-    assert_eq!(selected(&ui), before);
-    press(&mut ui, "k");
-    assert_ne!(selected(&ui), before, "keys still move to others");
-}
-
-#[test]
-fn history_is_zoomed_between_its_ends() {
-    let mut ui = ui(build::small(), 80, 24);
-    assert_eq!(ui.key(Key::Char('z')), Effect::None, "there is none here");
-    press(&mut ui, "3");
-    let mut spans = vec![ui.span()];
-    while ui.key(Key::Char('z')) == Effect::Redraw {
-        spans.push(ui.span());
-    }
-    while ui.key(Key::Char('Z')) == Effect::Redraw {
-        spans.push(ui.span());
-    }
-    assert_eq!(spans, [60, 30, 15, 30, 60, 120]);
-}
-
-/// What a frame writes to the terminal is where it differs from the one before.
-#[test]
-fn nothing_is_written_without_a_change() {
-    for keys in ["1", "2", "3", "4", "5", "5\n", "6"] {
-        let mut ui = ui(places::large(), 200, 60);
-        press(&mut ui, keys);
-        let before = draw(&ui, Look::FULL, 200, 60);
-        assert!(before.diff(&draw(&ui, Look::FULL, 200, 60)).is_empty(), "{keys:?}");
-        ui.report(build::later(&places::large(), 1.0).into());
-        let after = draw(&ui, Look::FULL, 200, 60);
-        let written = before.diff(&after);
-        assert!(
-            !written.is_empty() && written.iter().all(|(_, y, _)| *y == 0),
-            "{keys:?}: only its clock goes on"
-        );
-    }
 }

@@ -7,7 +7,7 @@ use ratatui::{
 
 use super::{Pen, wrap};
 use crate::{
-    report::{Known, ProbeReport, Report},
+    report::{Known, ProbeReport, Report, SourceKind},
     tui::{look::Look, text, ui::Ui, units},
 };
 
@@ -29,13 +29,13 @@ pub(super) fn draw(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
         format!("{:<21}{:<13}{:>7}{:>8}  through", "signal", "known", "ns/run", "core"),
         look.strong(),
     )];
-    lines.extend(report.probes.iter().flat_map(|probe| signal(probe, report.source.duration_s, look)));
+    lines.extend(report.probes.iter().flat_map(|probe| signal(probe, ui.core(&probe.signal), look)));
     lines.extend(notes(report, look));
     let room = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     wrap::scrolled(lines, ui.scrolled(), pen, room);
 }
 
-fn signal(probe: &ProbeReport, duration_s: f64, look: Look) -> Vec<Line<'static>> {
+fn signal(probe: &ProbeReport, core: Option<f64>, look: Look) -> Vec<Line<'static>> {
     let or_unknown = |text: Option<String>| text.unwrap_or_else(|| look.glyphs().unknown.to_owned());
     let (state, style) = match probe.state {
         Known::Exact => ("exact", look.plain()),
@@ -44,7 +44,7 @@ fn signal(probe: &ProbeReport, duration_s: f64, look: Look) -> Vec<Line<'static>
     };
     let run = probe.run_seconds.zip(probe.runs).filter(|(_, runs)| *runs > 0);
     let each = or_unknown(run.and_then(|(seconds, runs)| units::si(seconds * 1e9 / runs as f64)));
-    let core = probe.run_seconds.filter(|_| duration_s > 0.0).and_then(|s| units::share(s / duration_s));
+    let core = core.and_then(units::share);
     let name = text::clean(&probe.signal, look.ascii);
     let name = text::cut(&name, 20, look.glyphs().cut);
     let fill = " ".repeat(21_usize.saturating_sub(text::width(&name)));
@@ -69,9 +69,12 @@ fn notes(report: &Report, look: Look) -> Vec<Line<'static>> {
     let mut lines = vec![Line::default()];
     lines.push(Line::styled(told, if nothing { look.plain() } else { look.warning() }));
     if report.probes.iter().all(|probe| probe.runs.is_none()) {
-        lines.push(Line::from(
-            "ns/run and core are not known: the kernel times programs only under --probe-stats, because that adds to each run.",
-        ));
+        let why = if report.source.kind == Some(SourceKind::Live) {
+            "ns/run and core are not known yet: the kernel times programs from the next interval on, as long as this screen is open."
+        } else {
+            "ns/run and core are not known: programs were not timed when this was recorded (--probe-stats)."
+        };
+        lines.push(Line::from(why));
     }
     lines
 }
