@@ -49,7 +49,9 @@ fn screen(table: &mut Table, report: &Arc<Report>, digit: char, title: &str) {
     ui.key(Key::Char('2'));
     ui.key(Key::Char(digit));
     let mut buffer = Buffer::empty(Rect::new(0, 0, SIZE.0, SIZE.1));
-    let mut draw = |ui: &Ui| view::draw(ui, Look::FULL, buffer.area, &mut buffer);
+    let mut draw = |ui: &Ui| {
+        view::draw(ui, Look::FULL, buffer.area, &mut buffer);
+    };
     let mut frame = Figure::new(&format!("{title}: a frame"), Unit::Millis).limit(5.0);
     let mut fresh = Figure::new("  a new report taken and drawn", Unit::Millis).limit(5.0);
     let mut key = Figure::new("  a key to its frame", Unit::Millis).limit(50.0);

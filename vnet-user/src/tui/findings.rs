@@ -54,12 +54,16 @@ impl Chosen {
         };
     }
 
-    /// Moves by rows, or by lines of an open finding; returns whether anything moved.
-    pub(super) fn step(&mut self, findings: &[Finding], rows: isize, open: bool) -> bool {
+    /// An open finding can be scrolled by so many lines.
+    pub(super) fn drawn(&mut self, end: usize) {
+        self.scrolled = self.scrolled.min(end);
+    }
+
+    /// Moves by rows, or by lines of an open finding, which has so many to scroll by; returns whether anything moved.
+    pub(super) fn step(&mut self, findings: &[Finding], rows: isize, end: Option<usize>) -> bool {
         let before = (self.row, self.scrolled);
-        if open {
-            // Nothing has that many lines; drawing stops at the last.
-            self.scrolled = self.scrolled.saturating_add_signed(rows).min(LONGEST);
+        if let Some(end) = end {
+            self.scrolled = self.scrolled.saturating_add_signed(rows).min(end);
         } else {
             self.row = self.row.saturating_add_signed(rows).min(findings.len().saturating_sub(1));
             self.scrolled = 0;
@@ -69,6 +73,3 @@ impl Chosen {
         before != (self.row, self.scrolled)
     }
 }
-
-/// More lines than a finding scrolls by.
-const LONGEST: usize = 200;

@@ -194,7 +194,9 @@ fn draw(screen: &mut term::Screen, ui: &mut Ui, look: Look) -> io::Result<()> {
     let size = screen.terminal.size()?;
     ui.resize(size.width, size.height);
     screen.mouse(ui.wants_mouse())?;
-    screen.terminal.draw(|frame| view::draw(ui, look, frame.area(), frame.buffer_mut()))?;
+    let mut end = 0;
+    screen.terminal.draw(|frame| end = view::draw(ui, look, frame.area(), frame.buffer_mut()))?;
+    ui.drawn(end);
     Ok(())
 }
 

@@ -23,9 +23,6 @@ use crate::report::Report;
 /// Longest filter, in characters.
 const FILTER_LONGEST: usize = 64;
 
-/// Most lines that a screen without a table scrolls by; drawing stops at the last there is.
-const LONGEST: usize = 200;
-
 /// What the caller does after a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Effect {
@@ -69,6 +66,8 @@ pub struct Ui {
     came_from: Option<Screen>,
     /// Lines above the first in view, on a screen without a table.
     scrolled: usize,
+    /// Lines that it can be scrolled by, as it was drawn last.
+    end: usize,
     /// Place in [`SPANS`].
     zoom: usize,
     /// The report from which on costs of probes are counted.
@@ -92,6 +91,7 @@ impl Ui {
             screen: Screen::Overview,
             came_from: None,
             scrolled: 0,
+            end: usize::MAX,
             zoom: 1,
             costs_from: None,
             filter: String::new(),
@@ -140,6 +140,13 @@ impl Ui {
             Some(Table::Queues) => &self.queues,
             Some(Table::Devices) | None => &self.devices,
         }
+    }
+
+    /// It was drawn, and can be scrolled by so many lines.
+    pub fn drawn(&mut self, end: usize) {
+        self.end = end;
+        self.scrolled = self.scrolled.min(end);
+        self.findings.drawn(end);
     }
 
     /// Lines above the first in view, on a screen without a table; may be more than there are.
@@ -301,13 +308,14 @@ impl Ui {
 
     fn scroll(&mut self, lines: isize) -> Effect {
         let before = self.scrolled;
-        self.scrolled = before.saturating_add_signed(lines).min(LONGEST);
+        self.scrolled = before.saturating_add_signed(lines).min(self.end);
         if self.scrolled == before { Effect::None } else { Effect::Redraw }
     }
 
     fn step(&mut self, rows: isize) -> Effect {
         if let Screen::Findings(open) = self.screen {
-            let moved = self.findings.step(&self.facts.report.findings, rows, open);
+            let end = open.then_some(self.end);
+            let moved = self.findings.step(&self.facts.report.findings, rows, end);
             return if moved { Effect::Redraw } else { Effect::None };
         }
         if self.screen == Screen::Probes {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vnet::{
     report::Report,
     topology::QueuePair,
-    tui::{Effect, Key, Look, Ui, screen::Screen},
+    tui::{Effect, Key, Look, Ui, screen::Screen, view},
 };
 
 use crate::{build, draw, places, press, sequences::selected, text, ui};
@@ -127,4 +127,29 @@ fn costs_are_those_since_the_screen_with_them_was_opened() {
     assert!(near(ui.core("signal.1"), 0.02));
     press(&mut ui, "1");
     assert_eq!((ui.wants_costs(), ui.core("signal.1")), (false, None));
+}
+
+#[test]
+fn scrolling_stops_at_the_last_line_and_turns_at_once() {
+    for keys in ["2jjj\n", "6", "5\n"] {
+        let mut ui = ui(Report { probes: build::many_probes().probes, ..places::bad() }, 80, 24);
+        press(&mut ui, keys);
+        let mut buffer = draw(&ui, Look::FULL, 80, 24);
+        let mut paint = |ui: &mut Ui| {
+            let end = view::draw(ui, Look::FULL, buffer.area, &mut buffer);
+            ui.drawn(end);
+            buffer.clone()
+        };
+        let first = paint(&mut ui);
+        let mut pages = 0;
+        while ui.key(Key::PageDown) == Effect::Redraw {
+            assert_ne!(paint(&mut ui), first, "{keys:?}: something moves");
+            pages += 1;
+        }
+        assert!(pages < 20, "{keys:?}: it ends");
+        for _ in 0..pages {
+            assert_eq!(ui.key(Key::PageUp), Effect::Redraw, "{keys:?}");
+        }
+        assert_eq!(paint(&mut ui), first, "{keys:?}");
+    }
 }

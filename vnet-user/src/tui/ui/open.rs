@@ -28,7 +28,8 @@ impl Ui {
         if self.screen == screen {
             return Effect::None;
         }
-        (self.screen, self.came_from, self.scrolled) = (screen, None, 0);
+        (self.screen, self.came_from) = (screen, None);
+        (self.scrolled, self.end) = (0, usize::MAX);
         if let Some(device) = screen.scope()
             && !self.queues.follows(device)
         {

@@ -7,7 +7,7 @@ use ratatui::{
     widgets::{Paragraph, Widget, Wrap},
 };
 
-use super::{Pen, narrow};
+use super::{Pen, narrow, wrap};
 use crate::{
     report::{Finding, Level, Report, findings},
     tui::{layout::FINDINGS, look::Look, text, ui::Ui},
@@ -43,7 +43,7 @@ pub(super) fn draw(ui: &Ui, pen: &mut Pen<'_>, area: Rect, open: bool) {
     let rest = |y: u16| Rect { y: area.y + y, height: area.height.saturating_sub(y), ..area };
     let Some(chosen) = found.get(row) else { return nothing(ui, pen, rest(2)) };
     if open {
-        return full(chosen, pen, rest(1), ui.chosen().scrolled());
+        return full(chosen, pen, rest(1), Some(ui.chosen().scrolled()));
     }
     let rows = usize::from(FINDINGS.min(area.height.saturating_sub(1)));
     let top = ui.chosen().top(rows);
@@ -54,7 +54,7 @@ pub(super) fn draw(ui: &Ui, pen: &mut Pen<'_>, area: Rect, open: bool) {
     let below = rest(shown + 1);
     let title = format!(" {}: {} ", ascii(&chosen.rule, look), ascii(&chosen.title, look));
     heading(pen, below, &title);
-    full(chosen, pen, Rect { y: below.y + 1, height: below.height.saturating_sub(1), ..below }, 0);
+    full(chosen, pen, Rect { y: below.y + 1, height: below.height.saturating_sub(1), ..below }, None);
 }
 
 fn heading(pen: &mut Pen<'_>, area: Rect, title: &str) {
@@ -89,9 +89,10 @@ fn style(level: Level, look: Look) -> Style {
     }
 }
 
-/// All of it; commands stand at the left edge on lines of their own, so that they can be copied.
-fn full(finding: &Finding, pen: &mut Pen<'_>, area: Rect, scrolled: usize) {
+/// All of it, from a line on where it is open; commands stand at the left edge on lines of their own, so that they can be copied.
+fn full(finding: &Finding, pen: &mut Pen<'_>, area: Rect, scrolled: Option<usize>) {
     let look = pen.look;
+    let key = if scrolled.is_some() { "PgDn" } else { "Enter" };
     let part = |name: &str, text: &str| {
         let name = Span::styled(format!("{name:<9}"), look.accent());
         Line::from(vec![name, Span::styled(ascii(text, look), look.plain())])
@@ -106,9 +107,7 @@ fn full(finding: &Finding, pen: &mut Pen<'_>, area: Rect, scrolled: usize) {
     lines.extend(finding.fix.iter().map(|command| Line::styled(ascii(command, look), look.strong())));
     lines.push(part("expect", &finding.expect));
     lines.push(part("source", &finding.source));
-    let text = Paragraph::new(Text::from(lines)).wrap(Wrap { trim: true });
-    let most = u16::try_from(scrolled).unwrap_or(u16::MAX);
-    text.scroll((most, 0)).render(area, pen.buffer);
+    wrap::scrolled(lines, scrolled.unwrap_or(0), key, pen, area);
 }
 
 /// What is safe to draw.

@@ -53,7 +53,11 @@ fn title(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
     let dot = pen.look.glyphs().dot;
     let s = |n: usize| if n == 1 { "" } else { "s" };
     let cpus = host.cpus().count();
-    let title = format!(" Layout{dot}{nodes} node{}{dot}{cpus} CPU{} in use ", s(nodes), s(cpus));
+    let title = format!(
+        " Layout{dot}{nodes} node{}{dot}{cpus} CPU{} in use{dot}NIC interrupts not observed ",
+        s(nodes),
+        s(cpus)
+    );
     let place =
         if list.is_empty() { " 0 ".to_owned() } else { format!(" {}/{} ", list.row() + 1, list.len()) };
     let end = narrow(place.len()) + 2;

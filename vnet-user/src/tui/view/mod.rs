@@ -35,7 +35,7 @@ use super::{
     ui::{Mode, Ui},
 };
 
-/// Draws the whole screen.
+/// Draws the whole screen; returns by how many lines it can be scrolled, for [`Ui::drawn`].
 ///
 /// ```text
 /// vnet top · live · host · kernel                     counting 1 min 05 s   header
@@ -48,15 +48,17 @@ use super::{
 /// TX  …
 /// ? help  q quit  Enter open                                                   footer
 /// ```
-pub fn draw(ui: &Ui, look: Look, area: Rect, buffer: &mut Buffer) {
+pub fn draw(ui: &Ui, look: Look, area: Rect, buffer: &mut Buffer) -> usize {
     let area = area.intersection(buffer.area);
     Clear.render(area, buffer);
-    let mut pen = Pen { look, buffer };
+    let mut pen = Pen { look, buffer, end: 0 };
     let Some(heights) = layout::heights(area.width, area.height) else {
-        return pen.too_small(area);
+        pen.too_small(area);
+        return 0;
     };
     if ui.mode() == Mode::Help {
-        return help::draw(&mut pen, area);
+        help::draw(&mut pen, area);
+        return 0;
     }
     let mut y = area.y;
     let mut part = |height: u16| {
@@ -87,12 +89,15 @@ pub fn draw(ui: &Ui, look: Look, area: Rect, buffer: &mut Buffer) {
         timeline::draw(timeline, now, &mut pen, part(heights.timeline));
     }
     footer::draw(ui, &mut pen, part(heights.footer));
+    pen.end
 }
 
 /// What drawing needs.
 struct Pen<'a> {
     look: Look,
     buffer: &'a mut Buffer,
+    /// Lines that can be scrolled by.
+    end: usize,
 }
 
 impl Pen<'_> {

@@ -32,7 +32,7 @@ pub(super) fn draw(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
     lines.extend(report.probes.iter().flat_map(|probe| signal(probe, ui.core(&probe.signal), look)));
     lines.extend(notes(report, look));
     let room = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-    wrap::scrolled(lines, ui.scrolled(), pen, room);
+    wrap::scrolled(lines, ui.scrolled(), "PgDn", pen, room);
 }
 
 fn signal(probe: &ProbeReport, core: Option<f64>, look: Look) -> Vec<Line<'static>> {

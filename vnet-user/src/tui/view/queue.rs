@@ -52,7 +52,7 @@ pub(super) fn draw(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
     y += height;
     let lines = lines(ui, row, queue, area.width, look);
     let room = Rect { y, height: area.bottom().saturating_sub(y), ..area };
-    wrap::scrolled(lines, ui.scrolled(), pen, room);
+    wrap::scrolled(lines, ui.scrolled(), "PgDn", pen, room);
 }
 
 fn title(ui: &Ui, row: Row<'_>, queue: &QueueReport, pen: &mut Pen<'_>, area: Rect) {

@@ -57,17 +57,18 @@ fn prefix(word: &str, columns: usize) -> usize {
     bytes
 }
 
-/// Draws lines from the `scrolled`-th on, or the last that fill `area`, and says how many are below.
-pub(super) fn scrolled(lines: Vec<Line<'static>>, scrolled: usize, pen: &mut Pen<'_>, area: Rect) {
+/// Draws lines from the `scrolled`-th on, or the last that fill `area`, and says how many are below, and the key that shows them.
+pub(super) fn scrolled(lines: Vec<Line<'static>>, scrolled: usize, key: &str, pen: &mut Pen<'_>, area: Rect) {
     let lines: Vec<_> = lines.into_iter().flat_map(|line| wrap(line, area.width.into())).collect();
     let hidden = lines.len().saturating_sub(area.height.into());
+    pen.end = hidden;
     let top = scrolled.min(hidden);
     for (y, line) in (area.y..area.bottom()).zip(&lines[top..]) {
         line.render(Rect { y, height: 1, ..area }.intersection(pen.buffer.area), pen.buffer);
     }
     if top < hidden && area.height > 0 {
         let last = Rect { y: area.bottom() - 1, height: 1, ..area };
-        pen.right(last, &format!(" {} more lines: PgDn ", hidden - top), pen.look.accent());
+        pen.right(last, &format!(" {} more lines: {key} ", hidden - top), pen.look.accent());
     }
 }
 
