@@ -110,7 +110,7 @@ fn boxes(facts: &Facts, path: &Path, pen: &mut Pen<'_>, area: Rect) {
     let hidden = lines.len().saturating_sub(top + room);
     if hidden > 0 && area.height > 0 {
         let last = Rect { y: area.bottom() - 1, height: 1, ..area };
-        pen.right(last, &format!(" {hidden} more lines "), look.accent());
+        pen.right(last, &format!(" {hidden} more below "), look.accent());
     }
 }
 

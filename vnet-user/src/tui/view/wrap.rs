@@ -68,7 +68,7 @@ pub(super) fn scrolled(lines: Vec<Line<'static>>, scrolled: usize, key: &str, pe
     }
     if top < hidden && area.height > 0 {
         let last = Rect { y: area.bottom() - 1, height: 1, ..area };
-        pen.right(last, &format!(" {} more lines: {key} ", hidden - top), pen.look.accent());
+        pen.right(last, &format!(" {} more below: {key} ", hidden - top), pen.look.accent());
     }
 }
 
