@@ -33,6 +33,16 @@ impl HeatRow {
 }
 
 impl Heat {
+    /// So many vCPUs from which on to show, that the one which this queue interrupts most is among them.
+    pub fn first(&self, queue: usize, shown: usize) -> usize {
+        let counts = self.rows.iter().find(|row| row.queue == queue).and_then(|row| row.interrupts.as_ref());
+        let most =
+            counts.and_then(|counts| counts.iter().max_by_key(|(vcpu, n)| (**n, std::cmp::Reverse(**vcpu))));
+        let place = most.and_then(|(most, _)| self.vcpus.iter().position(|vcpu| vcpu == most)).unwrap_or(0);
+        // As few are left out in front as can be.
+        (place + 1).saturating_sub(shown)
+    }
+
     /// Of the VM that the queue at this place in the report belongs to; of its device alone where no VM is known.
     pub fn around(facts: &Facts, queue: usize) -> Self {
         let report = &facts.report;

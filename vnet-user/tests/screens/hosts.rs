@@ -112,3 +112,14 @@ fn a_vcpu_that_only_calls_tell_of_is_a_column_too() {
     places::calls(&mut report.queues[0], 9, 5, Distance::Node, 7);
     assert_eq!(Heat::around(&facts(report), 0).vcpus, [0, 1, 2, 3, 9]);
 }
+
+#[test]
+fn of_many_vcpus_the_one_that_is_interrupted_most_is_shown() {
+    let mut report = places::bad();
+    for vcpu in 4..100 {
+        places::calls(&mut report.queues[0], vcpu, 5, Distance::Node, u64::from(vcpu));
+    }
+    places::calls(&mut report.queues[0], 70, 5, Distance::Node, 1_000_000);
+    let heat = Heat::around(&facts(report), 0);
+    assert_eq!([heat.first(0, 6), heat.first(0, 71), heat.first(1, 6), heat.first(1, 0)], [65, 0, 0, 2]);
+}

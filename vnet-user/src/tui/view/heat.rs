@@ -9,7 +9,7 @@ use crate::tui::{facts::Facts, heat::Heat, text, units};
 const NAME: u16 = 22;
 const CELL: u16 = 8;
 
-/// The selected queue's row is always in view.
+/// The selected queue's row is always in view, and so is the vCPU that it interrupts most.
 ///
 /// ```text
 /// ── Calls of VM web-1, by queue and vCPU ───────
@@ -29,7 +29,8 @@ pub(super) fn draw(heat: &Heat, facts: &Facts, selected: usize, pen: &mut Pen<'_
     pen.put(area.x + 2, area.y, &title, area.width.saturating_sub(4), look.strong());
 
     let fit = usize::from(area.width.saturating_sub(NAME + 6) / CELL);
-    let shown = &heat.vcpus[..heat.vcpus.len().min(fit)];
+    let first = heat.first(selected, fit);
+    let shown = &heat.vcpus[first..heat.vcpus.len().min(first + fit)];
     let cell = |i: usize| area.x + NAME + CELL * narrow(i);
     pen.put(area.x + 2, area.y + 1, "queue", NAME - 2, look.strong());
     for (i, vcpu) in shown.iter().enumerate() {
