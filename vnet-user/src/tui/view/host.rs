@@ -110,7 +110,10 @@ fn boxes(facts: &Facts, path: &Path, pen: &mut Pen<'_>, area: Rect) {
     let hidden = lines.len().saturating_sub(top + room);
     if hidden > 0 && area.height > 0 {
         let last = Rect { y: area.bottom() - 1, height: 1, ..area };
-        pen.right(last, &format!(" {hidden} more below "), look.accent());
+        let on_path = lines[top + room..].iter().filter(|line| lit(line)).count();
+        let marker = look.glyphs().marker;
+        let on_path = if on_path > 0 { format!(", {on_path} with {marker}") } else { String::new() };
+        pen.right(last, &format!(" {hidden} more below{on_path} "), look.accent());
     }
 }
 
