@@ -16,7 +16,10 @@ use std::{
 };
 
 use anyhow::bail;
-use tokio::{sync::watch, time::interval};
+use tokio::{
+    sync::{mpsc, watch},
+    time::interval,
+};
 use vnet::{
     report::Report,
     tui::{self, TuiOptions},
@@ -45,7 +48,8 @@ async fn main() -> anyhow::Result<()> {
     };
     let (sender, receiver) = watch::channel(Arc::new(build::starting()));
     tokio::spawn(feed(sender, report, last));
-    let exit = tui::run(receiver, TuiOptions::from_env(), None).await?;
+    let (asked, _nobody) = mpsc::unbounded_channel();
+    let exit = tui::run(receiver, TuiOptions::from_env(), asked, None).await?;
     // Not `println!`, which panics when the terminal is gone.
     let _ = writeln!(io::stdout(), "ended: {exit:?}");
     Ok(())

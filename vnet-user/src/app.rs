@@ -1,5 +1,6 @@
 //! Wires one source to the outputs.
 
+mod marks;
 mod notify;
 mod output;
 mod play;
@@ -203,23 +204,31 @@ async fn top(from: &SourceFrom, options: Options, mut state: State) -> Result<Ex
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         bail!("vnet top needs a terminal; use vnet report instead");
     }
+    let filter = options.filter.clone();
     let mut source = Source::open(from, options)?;
     fold(&mut state, &source.next().await?);
     let (sender, receiver) = watch::channel(Arc::new(state.report()));
-    let (player, mut asks) = mpsc::unbounded_channel();
+    let (asked, mut asks) = mpsc::unbounded_channel();
     let length = source.length_s();
-    let playback = length.map(|length| Playback { timeline: Timeline::new(length), player });
+    let playback = length.map(|length| {
+        let marks = marks::look_up(from, &filter, state.anew());
+        Playback { timeline: Timeline::new(length), marks }
+    });
     let feed = async {
         loop {
+            // A sample of this host that is under way is not given up for a wish.
+            while let Ok(ask) = asks.try_recv() {
+                source.ask(ask, &mut state)?;
+            }
             tokio::select! {
-                Some(ask) = asks.recv() => source.ask(ask, &mut state)?,
+                Some(ask) = asks.recv(), if length.is_some() => source.ask(ask, &mut state)?,
                 records = source.next() => fold(&mut state, &records?),
             }
             sender.send_replace(Arc::new(state.report()));
         }
     };
     let exit = tokio::select! {
-        exit = tui::run(receiver, TuiOptions::from_env(), playback) => exit?,
+        exit = tui::run(receiver, TuiOptions::from_env(), asked, playback) => exit?,
         // The screen is dropped, and with it restored, before this is told.
         failed = feed => return failed,
     };

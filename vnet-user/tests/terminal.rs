@@ -119,6 +119,7 @@ impl Session {
     #[track_caller]
     fn assert_taken(&self) {
         assert!(self.parser.screen().alternate_screen() && self.parser.screen().hide_cursor());
+        assert_ne!(self.parser.screen().mouse_protocol_mode(), vt100::MouseProtocolMode::None);
         assert_ne!(self.settings(), format!("{:?}", self.original), "raw");
     }
 
@@ -126,6 +127,11 @@ impl Session {
     fn assert_given_back(&self) {
         assert!(!self.parser.screen().alternate_screen(), "on the alternate screen");
         assert!(!self.parser.screen().hide_cursor(), "the cursor is hidden");
+        assert_eq!(
+            self.parser.screen().mouse_protocol_mode(),
+            vt100::MouseProtocolMode::None,
+            "the mouse is taken"
+        );
         assert!(!self.parser.screen().bold() && !self.parser.screen().inverse(), "attributes are left");
         assert_eq!(self.settings(), format!("{:?}", self.original));
     }

@@ -27,6 +27,8 @@ enum What {
     Vhost,
     /// Time and memory of scrapes of a host with 100 VMs, and of 4 and 16 times as many
     Scrape,
+    /// Frames of the live screen with 3,200 queues
+    Screen,
 }
 
 impl What {
@@ -37,14 +39,15 @@ impl What {
             Self::Scale => "scale",
             Self::Vhost => "vhost",
             Self::Scrape => "scrape",
+            Self::Screen => "screen",
         }
     }
 }
 
 /// Builds the probes and everything else, then measures: nothing is compiled meanwhile.
 pub(crate) fn run(args: &Args, verbose: bool) -> Result<()> {
-    let mut wanted =
-        args.what.map_or(vec![What::Probes, What::Scale, What::Scrape, What::Vhost], |what| vec![what]);
+    let all = vec![What::Probes, What::Scale, What::Scrape, What::Screen, What::Vhost];
+    let mut wanted = args.what.map_or(all, |what| vec![what]);
     let emulated: Vec<_> = wanted.extract_if(.., |what| *what == What::Vhost).collect();
     if !wanted.is_empty() {
         here(&wanted, verbose)?;

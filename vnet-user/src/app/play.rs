@@ -81,6 +81,7 @@ impl Played {
                 self.anchor = self.now();
                 self.paused = paused;
             }
+            Ask::Time(_) => {}
         }
         Ok(())
     }
@@ -112,7 +113,7 @@ impl Played {
     }
 }
 
-fn open(from: &SourceFrom, filter: Filter) -> Result<Replay> {
+pub(super) fn open(from: &SourceFrom, filter: Filter) -> Result<Replay> {
     match from {
         SourceFrom::Trace(path) => Replay::open(path, filter),
         SourceFrom::Demo => Replay::demo(filter),
@@ -126,7 +127,7 @@ fn nanos(seconds: f64) -> Nanos {
     Nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
-fn instant(records: &[Record]) -> Option<Nanos> {
+pub(super) fn instant(records: &[Record]) -> Option<Nanos> {
     records.iter().find_map(|record| match record {
         Record::Sample(sample) => Some(sample.at),
         _ => None,

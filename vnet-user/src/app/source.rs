@@ -60,12 +60,18 @@ impl Source {
         }
     }
 
-    /// Does what the user of the screen asks for; only a recording can.
+    /// Does what the user of the screen asks for, as far as this source can.
     ///
     /// # Errors
     /// The recording can no longer be read.
     pub(crate) fn ask(&mut self, ask: Ask, state: &mut State) -> Result<()> {
-        if let Self::Trace(played) = self { played.ask(ask, state) } else { Ok(()) }
+        match (self, ask) {
+            (Self::Trace(played), ask) => played.ask(ask, state)?,
+            // A kernel that times no programs leaves unknown what they cost, and the screen says so.
+            (Self::Live(live), Ask::Time(wanted)) => drop(live.time(wanted)),
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Seconds since counting began at its end; `None` where that is not known yet.

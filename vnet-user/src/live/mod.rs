@@ -27,6 +27,7 @@ mod registrations;
 mod relocate;
 mod signals;
 mod skipped;
+mod stats;
 mod symbols;
 mod vhost;
 
@@ -37,7 +38,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use vnet_ebpf::counter::lost;
 
 pub use self::{
@@ -94,7 +95,7 @@ pub struct Options {
     pub interval: Duration,
     /// Which devices are told of.
     pub filter: Filter,
-    /// Have the kernel time each run of the probes, which costs some 40 ns a run.
+    /// Have the kernel time each run of the probes from the start, which costs some 40 ns a run; see [`Live::time`].
     pub probe_stats: bool,
     /// Names of fields, tracepoints and symbols of the kernel that are treated as absent. For tests.
     pub without: Vec<String>,
@@ -141,8 +142,7 @@ impl Live {
         if let Some(problem) = problems.iter().find(|problem| problem.fatal) {
             bail!("{}", problem.sentence);
         }
-        let stats = options.probe_stats.then(|| aya::sys::enable_stats(aya::sys::Stats::RunTime)).transpose();
-        let stats = stats.context("the kernel does not time programs (BPF_ENABLE_STATS)")?;
+        let stats = options.probe_stats.then(stats::enable).transpose()?;
         let modules = Modules::look();
         let mut kernel = Kernel::read(&options.without)?;
         let mut inventory = Inventory::start()?;

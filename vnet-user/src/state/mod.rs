@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use crate::{
     advisor::{Advisor, limits::Thresholds},
     record::{Lost, Nanos, Record, Sample, Source},
-    report::Report,
+    report::{Finding, Report},
     topology::{Device, DeviceKey, Invisible, QueueKey, QueuePair, Topology},
 };
 use coverage::Coverage;
@@ -95,6 +95,12 @@ impl State {
     /// How many counts fell from one sample to a later one: 0 unless the source is wrong. The larger value was kept.
     pub fn regressions(&self) -> u64 {
         self.regressions
+    }
+
+    /// What is wrong now, the worst first.
+    pub fn findings(&mut self) -> &[Finding] {
+        self.judge();
+        self.advisor.findings()
     }
 
     /// Forgets devices that the source has forgotten: their keys may come to mean others.

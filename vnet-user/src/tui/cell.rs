@@ -8,6 +8,7 @@ use super::{
     look::Look,
     text, units,
 };
+use crate::report::Level;
 
 /// What a row is sorted by.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +25,7 @@ impl SortKey {
         let sum = |sum: Option<Sum>| Self::Number(sum.map(|sum| sum.value));
         match value {
             Value::Name => Self::Text(Some(row.name().to_lowercase())),
+            Value::Verdict => Self::Number(Some(severity(row))),
             Value::Text(text) => Self::Text(text(row).map(|text| text.to_lowercase())),
             Value::Number(number, _) => Self::Number(number(row)),
             Value::Pair(pair) => Self::Number(pair(row)[0].map(f64::from)),
@@ -96,6 +98,10 @@ impl Cell {
         let mut warning = false;
         let text = match value {
             Value::Name => name(row, look, width),
+            Value::Verdict => {
+                warning = row.findings().next().is_some_and(|finding| finding.level > Level::Info);
+                verdict(row, look)
+            }
             Value::Text(text) => {
                 or_unknown(text(row).map(|text| text::clean(&text, look.ascii).into_owned()))
             }
@@ -114,6 +120,29 @@ impl Cell {
         };
         Self { text: text::cut(&text, width, look.glyphs().cut).into_owned(), warning }
     }
+}
+
+/// How bad the worst finding is; 0 where there is none.
+fn severity(row: Row<'_>) -> f64 {
+    row.findings().next().map_or(0.0, |finding| match finding.level {
+        Level::Info => 1.0,
+        Level::Warning => 2.0,
+        Level::Critical => 3.0,
+    })
+}
+
+/// `!!R40 +1`: one mark for a warning, two for what is critical; nothing where there is no finding.
+fn verdict(row: Row<'_>, look: Look) -> String {
+    let mut findings = row.findings();
+    let Some(worst) = findings.next() else { return String::new() };
+    let mark = match worst.level {
+        Level::Info => "",
+        Level::Warning => "!",
+        Level::Critical => "!!",
+    };
+    let more = findings.count();
+    let more = if more > 0 { format!(" +{more}") } else { String::new() };
+    format!("{mark}{}{more}", text::clean(&worst.rule, look.ascii))
 }
 
 /// A sum; `+` behind it says that a part is not known.

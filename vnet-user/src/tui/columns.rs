@@ -1,6 +1,6 @@
 //! All columns of all tables: a new column is one row of [`COLUMNS`].
 
-use Value::{Drops, History, Name, Number, Pair, Sum, Text};
+use Value::{Drops, History, Name, Number, Pair, Sum, Text, Verdict};
 
 use super::{
     facts::{self, Direction, Row},
@@ -37,6 +37,8 @@ pub type Unit = fn(f64) -> Option<String>;
 pub enum Value {
     /// The device's name, with `gone` and `*` (not covered) behind it.
     Name,
+    /// The worst finding and how many more; sorted by how bad it is.
+    Verdict,
     /// A text.
     Text(fn(Row<'_>) -> Option<String>),
     /// A number.
@@ -65,7 +67,8 @@ pub enum Table {
 pub const COLUMNS: &[Column] = &[
     Column { group: "", title: "device", min: 12, good: 12, max: 20, devices: Some(0), queues: Some(0), value: Name },
     Column { group: "", title: "q", min: 3, good: 3, max: 3, devices: None, queues: Some(0), value: Number(queue, units::count) },
-    Column { group: "", title: "kind", min: 10, good: 10, max: 10, devices: Some(1), queues: Some(5), value: Text(kind) },
+    Column { group: "", title: "verdict", min: 8, good: 8, max: 8, devices: Some(1), queues: Some(6), value: Verdict },
+    Column { group: "", title: "kind", min: 10, good: 10, max: 10, devices: Some(4), queues: Some(5), value: Text(kind) },
     Column { group: "", title: "VM", min: 12, good: 12, max: 24, devices: Some(4), queues: Some(6), value: Text(vm) },
     Column { group: "", title: "netns", min: 10, good: 10, max: 10, devices: Some(6), queues: Some(7), value: Text(netns) },
     Column { group: "", title: "queues", min: 7, good: 7, max: 7, devices: Some(2), queues: None, value: Pair(queues) },
@@ -194,7 +197,7 @@ impl Column {
 
     /// Text starts at the left, numbers end at the right.
     pub fn left(&self) -> bool {
-        matches!(self.value, Name | Text(_) | History)
+        matches!(self.value, Name | Verdict | Text(_) | History)
     }
 
     /// Sorting starts with the largest: numbers do, texts and queue numbers do not.
@@ -252,6 +255,29 @@ pub fn fit(table: Table, width: usize, vhost: bool) -> Vec<(usize, usize)> {
     shown
 }
 
+/// A column where it stands in a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Place in [`COLUMNS`].
+    pub column: usize,
+    /// Its first column on the screen.
+    pub x: u16,
+    /// How wide it is.
+    pub width: u16,
+}
+
+/// [`fit`], from `x` on.
+pub fn place(table: Table, x: u16, width: usize, vhost: bool) -> Vec<Placed> {
+    let mut x = usize::from(x);
+    let narrow = |columns: usize| u16::try_from(columns).unwrap_or(u16::MAX);
+    let placed = |(column, width)| {
+        let placed = Placed { column, x: narrow(x), width: narrow(width) };
+        x += width + GAP;
+        placed
+    };
+    fit(table, width, vhost).into_iter().map(placed).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,7 +294,7 @@ mod tests {
         );
         assert_eq!(
             titles(Table::Devices, 78),
-            "device, kind, queues, TX pps, TX bit/s, RX pps, RX bit/s, drops/s, load"
+            "device, verdict, queues, TX pps, TX bit/s, RX pps, RX bit/s, drops/s, load"
         );
     }
 

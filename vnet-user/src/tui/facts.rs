@@ -2,10 +2,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
-use crate::report::{DeviceKey, DeviceReport, QueuePair, QueueReport, Rate, Report};
+use super::host::Host;
+use crate::report::{DeviceKey, DeviceReport, Finding, QueuePair, QueueReport, Rate, Report};
 
 /// What a row shows: a device, or one queue of it. Selections hold on to this, not to a row number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,7 +58,11 @@ pub struct Facts {
     device_of: Vec<Option<usize>>,
     queues_of: Vec<Vec<usize>>,
     vm_of: Vec<Option<usize>>,
+    /// Findings about each device or its VM, the worst first.
+    findings_of: Vec<Vec<usize>>,
     vhost: bool,
+    /// Made when it is looked at.
+    host: OnceLock<Host>,
 }
 
 impl Facts {
@@ -86,7 +91,28 @@ impl Facts {
             queue.worker.is_some() || queue.tx.copies.is_some() || queue.rx.calls.is_some()
         };
         let vhost = report.queues.iter().any(known);
-        Self { report, device_of, queues_of, vm_of, vhost }
+        let about = |device: &DeviceReport| {
+            let findings = report.findings.iter().enumerate();
+            findings.filter(|(_, finding)| is_about(finding, device)).map(|(i, _)| i).collect()
+        };
+        let findings_of = report.devices.iter().map(about).collect();
+        Self { report, device_of, queues_of, vm_of, findings_of, vhost, host: OnceLock::new() }
+    }
+
+    /// The host, and what runs where.
+    pub fn host(&self) -> &Host {
+        self.host.get_or_init(|| Host::of(&self.report))
+    }
+
+    /// Place in the report of the queue that a finding is about, or of its device's first; `None` where it is about no queue.
+    pub fn queue_of(&self, finding: &Finding) -> Option<usize> {
+        let device = finding.subject.device_key()?;
+        let of_device = |queue: &QueueReport| queue.device_key() == device;
+        let first = finding.subject.queues.first();
+        let queues = || self.report.queues.iter();
+        first
+            .and_then(|pair| queues().position(|queue| of_device(queue) && queue.queue == *pair))
+            .or_else(|| queues().position(of_device))
     }
 
     /// Something is known of what vhost does for some queue.
@@ -115,6 +141,14 @@ impl Facts {
     }
 }
 
+/// A finding about a VM, and about no device of it, is about all of them.
+fn is_about(finding: &Finding, device: &DeviceReport) -> bool {
+    match finding.subject.device_key() {
+        Some(key) => key == device.key(),
+        None => finding.subject.vm_pid.is_some() && finding.subject.vm_pid == device.vm_pid,
+    }
+}
+
 /// One row: a device, or a queue of a device.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
@@ -139,6 +173,21 @@ impl<'a> Row<'a> {
         self.device.map(|i| self.facts.device(i))
     }
 
+    /// Place of the queue in the report; `None` for a device as a whole.
+    pub fn place(self) -> Option<usize> {
+        self.queue
+    }
+
+    /// Findings about it, the worst first; of a queue, those about its device as a whole too.
+    pub fn findings(self) -> impl Iterator<Item = &'a Finding> {
+        let of_device = self.device.map_or(&[][..], |i| &self.facts.findings_of[i]);
+        let pair = self.queue().map(|queue| queue.queue);
+        of_device.iter().map(|i| &self.facts.report.findings[*i]).filter(move |finding| {
+            let queues = &finding.subject.queues;
+            pair.is_none_or(|pair| queues.is_empty() || queues.contains(&pair))
+        })
+    }
+
     /// What the row shows.
     pub fn key(self) -> Option<RowKey> {
         match self.queue() {
@@ -158,9 +207,14 @@ impl<'a> Row<'a> {
         self.device().map(|device| device.kind.as_str())
     }
 
+    /// Place of its VM in the report.
+    pub fn vm(self) -> Option<usize> {
+        self.facts.vm_of[self.device?]
+    }
+
     /// Name of the VM.
     pub fn vm_name(self) -> Option<&'a str> {
-        self.facts.report.vms[self.facts.vm_of[self.device?]?].name.as_deref()
+        self.facts.report.vms[self.vm()?].name.as_deref()
     }
 
     /// The device is gone.

@@ -17,9 +17,20 @@ impl Chosen {
         self.row
     }
 
+    /// Place of the first in view of a list with so many rows.
+    pub fn top(&self, rows: usize) -> usize {
+        (self.row + 1).saturating_sub(rows)
+    }
+
     /// Lines of the open finding above the first that is in view.
     pub fn scrolled(&self) -> usize {
         self.scrolled
+    }
+
+    /// Chooses this one, wherever it is.
+    pub(super) fn choose(&mut self, finding: &Finding) {
+        self.finding = Some((finding.rule.clone(), finding.subject.clone()));
+        self.scrolled = 0;
     }
 
     /// Finds the choice among these; where it is gone, what is in its place is chosen.
@@ -43,12 +54,16 @@ impl Chosen {
         };
     }
 
-    /// Moves by rows, or by lines of an open finding; returns whether anything moved.
-    pub(super) fn step(&mut self, findings: &[Finding], rows: isize, open: bool) -> bool {
+    /// An open finding can be scrolled by so many lines.
+    pub(super) fn drawn(&mut self, end: usize) {
+        self.scrolled = self.scrolled.min(end);
+    }
+
+    /// Moves by rows, or by lines of an open finding, which has so many to scroll by; returns whether anything moved.
+    pub(super) fn step(&mut self, findings: &[Finding], rows: isize, end: Option<usize>) -> bool {
         let before = (self.row, self.scrolled);
-        if open {
-            // Nothing has that many lines; drawing stops at the last.
-            self.scrolled = self.scrolled.saturating_add_signed(rows).min(LONGEST);
+        if let Some(end) = end {
+            self.scrolled = self.scrolled.saturating_add_signed(rows).min(end);
         } else {
             self.row = self.row.saturating_add_signed(rows).min(findings.len().saturating_sub(1));
             self.scrolled = 0;
@@ -58,6 +73,3 @@ impl Chosen {
         before != (self.row, self.scrolled)
     }
 }
-
-/// More lines than a finding scrolls by.
-const LONGEST: usize = 200;

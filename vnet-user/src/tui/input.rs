@@ -1,17 +1,21 @@
-//! Keys and sizes from the terminal.
+//! Keys, the mouse and sizes from the terminal.
 
 use std::{io, thread};
 
-use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{
+    self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
 use tokio::sync::mpsc;
 
-use super::keys::Key;
+use super::{keys::Key, mouse::Mouse};
 
 /// What the terminal says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Input {
     /// A key was pressed.
     Key(Key),
+    /// Something was done with the mouse.
+    Mouse(Mouse),
     /// The size changed.
     Resize(u16, u16),
 }
@@ -38,6 +42,16 @@ fn decode(event: &Event) -> Option<Input> {
     match *event {
         Event::Resize(width, height) => Some(Input::Resize(width, height)),
         Event::Key(key) if key.kind != KeyEventKind::Release => decode_key(key).map(Input::Key),
+        Event::Mouse(mouse) => decode_mouse(mouse).map(Input::Mouse),
+        _ => None,
+    }
+}
+
+fn decode_mouse(mouse: MouseEvent) -> Option<Mouse> {
+    match mouse.kind {
+        MouseEventKind::Down(MouseButton::Left) => Some(Mouse::Click(mouse.column, mouse.row)),
+        MouseEventKind::ScrollUp => Some(Mouse::WheelUp),
+        MouseEventKind::ScrollDown => Some(Mouse::WheelDown),
         _ => None,
     }
 }
@@ -79,5 +93,13 @@ mod tests {
         assert_eq!(key(KeyCode::Char('x'), KeyModifiers::ALT), None);
         assert_eq!(key(KeyCode::F(1), KeyModifiers::NONE), None);
         assert_eq!(decode(&Event::Resize(1, 2)), Some(Input::Resize(1, 2)));
+        let mouse = |kind| {
+            let modifiers = KeyModifiers::NONE;
+            decode(&Event::Mouse(MouseEvent { kind, column: 3, row: 4, modifiers }))
+        };
+        assert_eq!(mouse(MouseEventKind::Down(MouseButton::Left)), Some(Input::Mouse(Mouse::Click(3, 4))));
+        assert_eq!(mouse(MouseEventKind::ScrollUp), Some(Input::Mouse(Mouse::WheelUp)));
+        assert_eq!(mouse(MouseEventKind::Moved), None);
+        assert_eq!(mouse(MouseEventKind::Down(MouseButton::Right)), None);
     }
 }

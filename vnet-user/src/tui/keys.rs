@@ -1,6 +1,6 @@
 //! All keys: a new key is one row of [`KEYS`] and one arm in `Ui::act`. Dispatch, footer and help read the table.
 
-use Context::{Filter, Findings, Help, Overview, Queues};
+use Context::{Filter, Findings, Help, Layout, Overview, Probes, Queue, Queues};
 
 /// A key as the state machine knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +32,14 @@ pub enum Context {
     Overview,
     /// The queue table.
     Queues,
+    /// One queue.
+    Queue,
+    /// The host and what runs where.
+    Layout,
     /// What is wrong.
     Findings,
+    /// What is measured, and how.
+    Probes,
     /// The filter is being typed.
     Filter,
     /// The help is open.
@@ -53,9 +59,13 @@ pub enum Action {
     PreviousScreen,
     Jump,
     Open,
+    ZoomIn,
+    ZoomOut,
     Pause,
     SeekBack,
     SeekOn,
+    NextMark,
+    PreviousMark,
     Faster,
     Slower,
     SortNext,
@@ -91,11 +101,12 @@ pub struct Binding {
     pub action: Action,
 }
 
-const ANYWHERE: &[Context] = &[Overview, Queues, Findings, Filter, Help];
-const READING: &[Context] = &[Overview, Queues, Findings, Help];
-const SCREENS: &[Context] = &[Overview, Queues, Findings];
+const ANYWHERE: &[Context] = &[Overview, Queues, Queue, Layout, Findings, Probes, Filter, Help];
+const READING: &[Context] = &[Overview, Queues, Queue, Layout, Findings, Probes, Help];
+const SCREENS: &[Context] = &[Overview, Queues, Queue, Layout, Findings, Probes];
 const LISTS: &[Context] = &[Overview, Queues];
-const PAGES: &[Context] = &[Overview, Queues, Findings, Filter];
+const OPENING: &[Context] = &[Overview, Queues, Queue, Layout, Findings];
+const PAGES: &[Context] = &[Overview, Queues, Queue, Layout, Findings, Probes, Filter];
 const TYPING: &[Context] = &[Filter];
 
 /// All keys, the most useful first: the footer shows as many as fit.
@@ -103,30 +114,34 @@ const TYPING: &[Context] = &[Filter];
 pub const KEYS: &[Binding] = &[
     Binding { keys: &[Key::Char('?')], label: "?", footer: "help", help: "this help", contexts: READING, action: Action::Help },
     Binding { keys: &[Key::Char('q')], label: "q", footer: "quit", help: "quit (Ctrl-C anywhere)", contexts: READING, action: Action::Quit },
-    Binding { keys: &[Key::Enter], label: "Enter", footer: "open", help: "open queues, or the finding", contexts: &[Overview, Findings], action: Action::Open },
+    Binding { keys: &[Key::Enter], label: "Enter", footer: "open", help: "open queues, queue, its finding", contexts: OPENING, action: Action::Open },
     Binding { keys: &[Key::Enter], label: "Enter", footer: "keep", help: "keep the filter", contexts: TYPING, action: Action::FilterKeep },
     Binding { keys: &[Key::Esc], label: "Esc", footer: "clear", help: "clear the filter", contexts: TYPING, action: Action::FilterClear },
     Binding { keys: &[Key::Esc], label: "Esc", footer: "back", help: "go back, or clear the filter", contexts: READING, action: Action::Back },
-    Binding { keys: &[Key::Tab], label: "Tab", footer: "next", help: "next screen", contexts: SCREENS, action: Action::NextScreen },
-    Binding { keys: &[Key::BackTab], label: "Shift-Tab", footer: "", help: "previous screen", contexts: SCREENS, action: Action::PreviousScreen },
+    Binding { keys: &[Key::Tab], label: "Tab", footer: "next", help: "next screen, Shift-Tab back", contexts: SCREENS, action: Action::NextScreen },
+    Binding { keys: &[Key::BackTab], label: "", footer: "", help: "", contexts: SCREENS, action: Action::PreviousScreen },
     Binding { keys: &DIGITS, label: "1 to 6", footer: "", help: "open the screen of that number", contexts: SCREENS, action: Action::Jump },
     Binding { keys: &[Key::Char('/')], label: "/", footer: "filter", help: "filter by device, VM or kind", contexts: LISTS, action: Action::Filter },
     Binding { keys: &[Key::Char('s'), Key::Char('>')], label: "s >", footer: "sort", help: "sort by the next column, < back", contexts: LISTS, action: Action::SortNext },
     Binding { keys: &[Key::Char('<')], label: "", footer: "", help: "", contexts: LISTS, action: Action::SortPrevious },
     Binding { keys: &[Key::Char('r')], label: "r", footer: "reverse", help: "reverse the order", contexts: LISTS, action: Action::Reverse },
+    Binding { keys: &[Key::Char('z')], label: "z Z", footer: "zoom", help: "shorter or longer history", contexts: &[Queue], action: Action::ZoomIn },
+    Binding { keys: &[Key::Char('Z')], label: "", footer: "", help: "", contexts: &[Queue], action: Action::ZoomOut },
     Binding { keys: &[Key::Char(' ')], label: "space", footer: "pause", help: "pause; counting goes on", contexts: SCREENS, action: Action::Pause },
     Binding { keys: &[Key::Char('['), Key::Left], label: "[ ]", footer: "", help: "in a recording: 10 s back or on", contexts: SCREENS, action: Action::SeekBack },
     Binding { keys: &[Key::Char(']'), Key::Right], label: "", footer: "", help: "", contexts: SCREENS, action: Action::SeekOn },
+    Binding { keys: &[Key::Char('n')], label: "n N", footer: "", help: "to where the next finding begins", contexts: SCREENS, action: Action::NextMark },
+    Binding { keys: &[Key::Char('N')], label: "", footer: "", help: "", contexts: SCREENS, action: Action::PreviousMark },
     Binding { keys: &[Key::Char('+')], label: "+ -", footer: "", help: "in a recording: faster or slower", contexts: SCREENS, action: Action::Faster },
     Binding { keys: &[Key::Char('-')], label: "", footer: "", help: "", contexts: SCREENS, action: Action::Slower },
     Binding { keys: &[Key::Up], label: "", footer: "", help: "", contexts: TYPING, action: Action::Up },
     Binding { keys: &[Key::Down], label: "", footer: "", help: "", contexts: TYPING, action: Action::Down },
-    Binding { keys: &[Key::Up, Key::Char('k')], label: "Up k", footer: "", help: "row above", contexts: SCREENS, action: Action::Up },
-    Binding { keys: &[Key::Down, Key::Char('j')], label: "Down j", footer: "", help: "row below", contexts: SCREENS, action: Action::Down },
+    Binding { keys: &[Key::Up, Key::Char('k')], label: "k j", footer: "", help: "row or queue above or below", contexts: SCREENS, action: Action::Up },
+    Binding { keys: &[Key::Down, Key::Char('j')], label: "", footer: "", help: "", contexts: SCREENS, action: Action::Down },
     Binding { keys: &[Key::PageUp, Key::Ctrl('b')], label: "PgUp PgDn", footer: "", help: "page above or below", contexts: PAGES, action: Action::PageUp },
     Binding { keys: &[Key::PageDown, Key::Ctrl('f')], label: "", footer: "", help: "", contexts: PAGES, action: Action::PageDown },
-    Binding { keys: &[Key::Home, Key::Char('g')], label: "Home g", footer: "", help: "top row, whatever it shows", contexts: SCREENS, action: Action::First },
-    Binding { keys: &[Key::End, Key::Char('G')], label: "End G", footer: "", help: "last row", contexts: SCREENS, action: Action::Last },
+    Binding { keys: &[Key::Home, Key::Char('g')], label: "g G", footer: "", help: "top row as it comes, last row", contexts: SCREENS, action: Action::First },
+    Binding { keys: &[Key::End, Key::Char('G')], label: "", footer: "", help: "", contexts: SCREENS, action: Action::Last },
     Binding { keys: &[Key::Backspace, Key::Ctrl('h')], label: "", footer: "", help: "", contexts: TYPING, action: Action::Erase },
     Binding { keys: &[Key::Ctrl('u')], label: "", footer: "", help: "", contexts: TYPING, action: Action::EraseAll },
     Binding { keys: &[Key::Ctrl('l')], label: "Ctrl-L", footer: "", help: "paint the screen anew", contexts: ANYWHERE, action: Action::Repaint },
@@ -134,7 +149,7 @@ pub const KEYS: &[Binding] = &[
     Binding { keys: &[Key::Ctrl('c')], label: "", footer: "", help: "", contexts: ANYWHERE, action: Action::Quit },
 ];
 
-/// The digits that jump to a screen; those without a screen do nothing.
+/// The digits that jump to a screen.
 const DIGITS: [Key; 6] =
     [Key::Char('1'), Key::Char('2'), Key::Char('3'), Key::Char('4'), Key::Char('5'), Key::Char('6')];
 

@@ -84,6 +84,15 @@ impl List {
         }
     }
 
+    /// Sorts by this column, or turns the order round where it is sorted by it already.
+    pub fn sort_by(&mut self, column: usize) {
+        if self.sort == column {
+            return self.reverse();
+        }
+        self.sort = column;
+        self.descending = COLUMNS[column].descending();
+    }
+
     /// Turns the order round.
     pub fn reverse(&mut self) {
         self.descending = !self.descending;
@@ -133,9 +142,28 @@ impl List {
         self.scroll(page);
     }
 
+    /// Selects the row at this place; false where there is none.
+    pub fn pick(&mut self, facts: &Facts, place: usize, page: usize) -> bool {
+        let there = place < self.order.len();
+        if there {
+            self.select(facts, place, page);
+        }
+        there
+    }
+
     /// Which row is selected and which is the first in view: what a key may have changed on the screen.
     pub fn position(&self) -> (usize, usize) {
         (self.row, self.top)
+    }
+
+    /// Selects this, wherever it will be.
+    pub fn choose(&mut self, key: RowKey) {
+        self.selected = Some(key);
+    }
+
+    /// Stays with what is selected now, even where that is the top row.
+    pub fn hold(&mut self, facts: &Facts) {
+        self.selected = self.selected(facts).and_then(Row::key).or(self.selected);
     }
 
     /// The selection is on something of this device.

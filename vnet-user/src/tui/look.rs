@@ -30,6 +30,16 @@ pub struct Glyphs {
     pub ascending: char,
     /// Sorted from large to small.
     pub descending: char,
+    /// A finding lasts, on the timeline.
+    pub lasts: char,
+    /// Where a recording is, on the timeline.
+    pub place: char,
+    /// Left side of a box.
+    pub side: char,
+    /// Upper left corner of a box.
+    pub corner: char,
+    /// Heat: none, then a little to all.
+    pub shades: [char; 5],
     /// Bars: nothing happened, then the smallest to the largest.
     pub bars: [char; 8],
 }
@@ -42,6 +52,11 @@ const UNICODE: Glyphs = Glyphs {
     marker: '▶',
     ascending: '↑',
     descending: '↓',
+    lasts: '═',
+    place: '●',
+    side: '│',
+    corner: '┌',
+    shades: ['·', '░', '▒', '▓', '█'],
     bars: ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'],
 };
 
@@ -53,6 +68,11 @@ const ASCII: Glyphs = Glyphs {
     marker: '>',
     ascending: '^',
     descending: 'v',
+    lasts: '=',
+    place: 'o',
+    side: '|',
+    corner: '+',
+    shades: [' ', '.', ':', '+', '#'],
     bars: ['_', '.', ':', '-', '=', '+', '*', '#'],
 };
 
@@ -102,6 +122,11 @@ impl Look {
         self.colour(Style::new().add_modifier(Modifier::BOLD), Color::Cyan)
     }
 
+    /// The path of the selected queue; a marker stands beside it.
+    pub fn lit(self) -> Style {
+        self.accent().add_modifier(Modifier::UNDERLINED)
+    }
+
     /// Loss, drops, paused: yellow is told apart from the rest by every kind of colour blindness, and the text says
     /// the same.
     pub fn warning(self) -> Style {
@@ -143,8 +168,28 @@ mod tests {
 
     #[test]
     fn ascii_glyphs_are_ascii() {
-        let Glyphs { unknown, cut, dot, rule, marker, ascending, descending, bars } = ASCII;
+        let Glyphs {
+            unknown,
+            cut,
+            dot,
+            rule,
+            marker,
+            ascending,
+            descending,
+            lasts,
+            place,
+            side,
+            corner,
+            shades,
+            bars,
+        } = ASCII;
         assert!(unknown.is_ascii() && dot.is_ascii());
-        assert!([cut, rule, marker, ascending, descending].iter().chain(&bars).all(char::is_ascii));
+        assert!(
+            [cut, rule, marker, ascending, descending, lasts, place, side, corner]
+                .iter()
+                .chain(&bars)
+                .chain(&shades)
+                .all(char::is_ascii)
+        );
     }
 }

@@ -4,14 +4,18 @@
 //! that knows a terminal.
 
 pub mod cell;
+pub mod chart;
 pub mod columns;
 pub mod facts;
 pub mod findings;
+pub mod heat;
+pub mod host;
 mod input;
 pub mod keys;
 pub mod layout;
 pub mod list;
 pub mod look;
+pub mod mouse;
 pub mod screen;
 mod term;
 pub mod text;
@@ -31,13 +35,14 @@ use input::Input;
 use rustix::process::{Signal, kill_current_process_group};
 use tokio::{
     signal::unix::{self, SignalKind},
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::timeout,
 };
 
 pub use keys::Key;
 pub use look::Look;
-pub use timeline::{Ask, Timeline};
+pub use mouse::Mouse;
+pub use timeline::{Ask, Mark, Timeline};
 pub use ui::{Effect, Ui};
 
 use crate::report::Report;
@@ -64,8 +69,8 @@ impl TuiOptions {
 pub struct Playback {
     /// How it begins.
     pub timeline: Timeline,
-    /// Whoever plays it.
-    pub player: mpsc::UnboundedSender<Ask>,
+    /// Tells where findings are in it, once that is looked up.
+    pub marks: oneshot::Receiver<Vec<Mark>>,
 }
 
 /// Why the screen ended. The terminal is as it was before in every case.
@@ -84,14 +89,15 @@ pub enum Exit {
 }
 
 /// Shows the newest report until the user quits, a signal comes, the sender of reports is dropped or the terminal goes
-/// away. What the user asks of a recording goes to its player. Prints nothing.
+/// away. What is asked of the source goes to `source`. Prints nothing.
 ///
 /// # Errors
 /// Standard input or output is no terminal, or the terminal cannot be set up.
 pub async fn run(
     mut reports: watch::Receiver<Arc<Report>>,
     options: TuiOptions,
-    playback: Option<Playback>,
+    source: mpsc::UnboundedSender<Ask>,
+    mut playback: Option<Playback>,
 ) -> anyhow::Result<Exit> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         bail!("vnet top needs a terminal; use vnet report instead");
@@ -104,10 +110,15 @@ pub async fn run(
     let mut input = input::start().context("cannot read the terminal")?;
     let mut ui = Ui::new(reports.borrow_and_update().clone(), 0, 0);
     if let Some(playback) = &playback {
-        ui = ui.playing(playback.timeline);
+        ui = ui.playing(playback.timeline.clone());
     }
     let mut effect = Effect::Redraw;
+    let mut timed = false;
     loop {
+        if timed != ui.wants_costs() {
+            timed = !timed;
+            let _ = source.send(Ask::Time(timed));
+        }
         if !term::taken() {
             return Ok(Exit::Panicked);
         }
@@ -115,8 +126,8 @@ pub async fn run(
             Effect::Quit => return Ok(Exit::Quit),
             Effect::None => Ok(()),
             Effect::Ask(ask) => {
-                // A player that is gone has told why; the reports end with it.
-                let _ = playback.as_ref().map(|playback| playback.player.send(ask));
+                // A source that is gone has told why; the reports end with it.
+                let _ = source.send(ask);
                 draw(&mut screen, &mut ui, options.look)
             }
             Effect::Redraw => draw(&mut screen, &mut ui, options.look),
@@ -139,12 +150,23 @@ pub async fn run(
                 Err(_) if !term::taken() => return Ok(Exit::Panicked),
                 Err(_) => return Ok(Exit::SourceEnded),
             },
+            marks = marks(&mut playback) => ui.marks(marks),
             first = input.recv() => match first {
                 Some(first) => keys(&mut ui, first, &mut input),
                 None => return Ok(Exit::TerminalGone),
             },
         };
     }
+}
+
+/// Where findings are in what is played. Never ready where that will not be told, or was.
+async fn marks(playback: &mut Option<Playback>) -> Vec<Mark> {
+    if let Some(playback) = playback.as_mut().filter(|playback| !playback.marks.is_terminated())
+        && let Ok(marks) = (&mut playback.marks).await
+    {
+        return marks;
+    }
+    std::future::pending().await
 }
 
 /// Takes in all that was typed since; what one key asks for beyond drawing is done before the next.
@@ -154,6 +176,7 @@ fn keys(ui: &mut Ui, first: Input, input: &mut mpsc::Receiver<Input>) -> Effect 
     while let Some(input_now) = next {
         let new = match input_now {
             Input::Key(key) => ui.key(key),
+            Input::Mouse(mouse) => ui.mouse(mouse),
             // The size is asked for with every frame.
             Input::Resize(..) => Effect::Redraw,
         };
@@ -170,7 +193,10 @@ fn keys(ui: &mut Ui, first: Input, input: &mut mpsc::Receiver<Input>) -> Effect 
 fn draw(screen: &mut term::Screen, ui: &mut Ui, look: Look) -> io::Result<()> {
     let size = screen.terminal.size()?;
     ui.resize(size.width, size.height);
-    screen.terminal.draw(|frame| view::draw(ui, look, frame.area(), frame.buffer_mut()))?;
+    screen.mouse(ui.wants_mouse())?;
+    let mut end = 0;
+    screen.terminal.draw(|frame| end = view::draw(ui, look, frame.area(), frame.buffer_mut()))?;
+    ui.drawn(end);
     Ok(())
 }
 

@@ -27,11 +27,17 @@ use rustix::{
 /// The terminal is ours: raw, on its alternate screen.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
+/// Presses and the wheel are told, in a form that knows any size; movements are not, which would only wake us.
+const MOUSE_ON: &[u8] = b"\x1b[?1000h\x1b[?1006h";
+const MOUSE_OFF: &[u8] = b"\x1b[?1006l\x1b[?1000l";
+
 /// The terminal while it is ours; dropping it gives it back.
 #[derive(Debug)]
 pub(super) struct Screen {
     /// What draws.
     pub(super) terminal: Terminal<CrosstermBackend<Output>>,
+    /// The mouse is ours too.
+    mouse: bool,
 }
 
 impl Screen {
@@ -46,7 +52,8 @@ impl Screen {
             }));
         });
         let terminal = Terminal::new(CrosstermBackend::new(Output::default()));
-        let screen = Self { terminal: terminal.context("the terminal does not tell its size")? };
+        let terminal = terminal.context("the terminal does not tell its size")?;
+        let screen = Self { terminal, mouse: false };
         take().context("the terminal cannot be switched to raw mode")?;
         Ok(screen)
     }
@@ -56,10 +63,22 @@ impl Screen {
         // crossterm would not set raw mode again while it believes that it is set.
         terminal::disable_raw_mode()?;
         take()?;
+        self.mouse = false;
         // Clears and forgets what was shown. Not `clear`, which asks the terminal where the cursor is: the thread that
         // reads keys would take the answer, and some terminals never give one.
         let size = self.terminal.size()?;
         self.terminal.resize(Rect::from((Position::ORIGIN, size)))
+    }
+}
+
+impl Screen {
+    /// Takes the mouse, or leaves it to the terminal.
+    pub(super) fn mouse(&mut self, wanted: bool) -> io::Result<()> {
+        if self.mouse != wanted && taken() {
+            write_all(if wanted { MOUSE_ON } else { MOUSE_OFF })?;
+            self.mouse = wanted;
+        }
+        Ok(())
     }
 }
 
@@ -89,7 +108,7 @@ pub(super) fn restore() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
-    let mut bytes = Vec::new();
+    let mut bytes = MOUSE_OFF.to_vec();
     let queued = bytes
         .queue(SetAttribute(Attribute::Reset))
         .and_then(|bytes| bytes.queue(terminal::LeaveAlternateScreen))

@@ -1,8 +1,14 @@
 //! The state of the screen: a key or a report in, an effect out. No terminal, no clock, no I/O.
 
+mod cost;
+mod mouse;
+mod open;
+mod play;
+
 use std::sync::Arc;
 
 use super::{
+    chart::SPANS,
     columns::{self, Table},
     facts::{Facts, Row},
     findings::Chosen,
@@ -56,6 +62,16 @@ pub struct Ui {
     timeline: Option<Timeline>,
     mode: Mode,
     screen: Screen,
+    /// Where Esc goes to instead of what is usual.
+    came_from: Option<Screen>,
+    /// Lines above the first in view, on a screen without a table.
+    scrolled: usize,
+    /// Lines that it can be scrolled by, as it was drawn last.
+    end: usize,
+    /// Place in [`SPANS`].
+    zoom: usize,
+    /// The report from which on costs of probes are counted.
+    costs_from: Option<Arc<Report>>,
     filter: String,
     devices: List,
     queues: List,
@@ -73,6 +89,11 @@ impl Ui {
             timeline: None,
             mode: Mode::Browse,
             screen: Screen::Overview,
+            came_from: None,
+            scrolled: 0,
+            end: usize::MAX,
+            zoom: 1,
+            costs_from: None,
             filter: String::new(),
             devices: List::new(Table::Devices),
             queues: List::new(Table::Queues),
@@ -81,17 +102,6 @@ impl Ui {
         };
         ui.arrange();
         ui
-    }
-
-    /// The same of a recording that is being played.
-    #[must_use]
-    pub fn playing(self, timeline: Timeline) -> Self {
-        Self { timeline: Some(timeline), ..self }
-    }
-
-    /// The recording that is being played.
-    pub fn timeline(&self) -> Option<&Timeline> {
-        self.timeline.as_ref()
     }
 
     /// What is shown.
@@ -132,6 +142,23 @@ impl Ui {
         }
     }
 
+    /// It was drawn, and can be scrolled by so many lines.
+    pub fn drawn(&mut self, end: usize) {
+        self.end = end;
+        self.scrolled = self.scrolled.min(end);
+        self.findings.drawn(end);
+    }
+
+    /// Lines above the first in view, on a screen without a table; may be more than there are.
+    pub fn scrolled(&self) -> usize {
+        self.scrolled
+    }
+
+    /// Intervals that the history of a queue shows.
+    pub fn span(&self) -> usize {
+        SPANS[self.zoom]
+    }
+
     /// The chosen finding, and how far it is scrolled.
     pub fn chosen(&self) -> &Chosen {
         &self.findings
@@ -149,7 +176,10 @@ impl Ui {
             (Mode::Help, _) => Context::Help,
             (Mode::Browse, Screen::Overview) => Context::Overview,
             (Mode::Browse, Screen::Queues(_)) => Context::Queues,
+            (Mode::Browse, Screen::Queue(_)) => Context::Queue,
+            (Mode::Browse, Screen::Layout(_)) => Context::Layout,
             (Mode::Browse, Screen::Findings(_)) => Context::Findings,
+            (Mode::Browse, Screen::Probes) => Context::Probes,
         }
     }
 
@@ -197,13 +227,17 @@ impl Ui {
             Action::Help if self.mode == Mode::Help => self.enter(Mode::Browse),
             Action::Help => self.enter(Mode::Help),
             Action::Back => self.back(),
-            Action::NextScreen => self.open(self.screen.step(1)),
-            Action::PreviousScreen => self.open(self.screen.step(SCREENS.len() - 1)),
+            Action::NextScreen => self.go(self.screen.step(1)),
+            Action::PreviousScreen => self.go(self.screen.step(SCREENS.len() - 1)),
             Action::Jump => self.jump(key),
             Action::Open => self.open_selected(),
+            Action::ZoomIn => self.zoom(1),
+            Action::ZoomOut => self.zoom(-1),
             Action::Pause => self.pause(),
             Action::SeekBack => self.seek(-1.0),
             Action::SeekOn => self.seek(1.0),
+            Action::NextMark => self.seek_mark(true),
+            Action::PreviousMark => self.seek_mark(false),
             Action::Faster => self.faster(1),
             Action::Slower => self.faster(-1),
             Action::SortNext => self.sort(true),
@@ -224,8 +258,8 @@ impl Ui {
             Action::EraseAll => self.edit(String::clear),
             Action::Up => self.step(-1),
             Action::Down => self.step(1),
-            Action::PageUp => self.step(-self.page().cast_signed()),
-            Action::PageDown => self.step(self.page().cast_signed()),
+            Action::PageUp => self.turn(-self.page().cast_signed()),
+            Action::PageDown => self.turn(self.page().cast_signed()),
             Action::First if self.screen.table().is_none() => self.step(isize::MIN),
             Action::First => self.select(|list, _, page| list.first(page)),
             Action::Last if self.screen.table().is_none() => self.step(isize::MAX),
@@ -238,59 +272,10 @@ impl Ui {
         Effect::Redraw
     }
 
-    fn back(&mut self) -> Effect {
-        if self.mode == Mode::Help {
-            self.enter(Mode::Browse)
-        } else if let Some(screen) = self.screen.back() {
-            self.open(screen)
-        } else if !self.filter.is_empty() {
-            self.edit(String::clear)
-        } else {
-            Effect::None
-        }
-    }
-
-    fn open(&mut self, screen: Screen) -> Effect {
-        if self.screen == screen {
-            return Effect::None;
-        }
-        self.screen = screen;
-        if let Screen::Queues(Some(device)) = screen
-            && !self.queues.follows(device)
-        {
-            self.queues.first(self.page());
-        }
-        self.arrange()
-    }
-
-    fn jump(&mut self, key: Key) -> Effect {
-        match SCREENS.iter().find(|(digit, ..)| key == Key::Char(*digit)) {
-            Some(&(_, _, screen)) => self.open(screen),
-            None => Effect::None,
-        }
-    }
-
-    fn open_selected(&mut self) -> Effect {
-        if let Screen::Findings(_) = self.screen {
-            let any = !self.facts.report.findings.is_empty();
-            return if any { self.open(Screen::Findings(true)) } else { Effect::None };
-        }
-        match self.selected().and_then(Row::key) {
-            Some(key) => self.open(Screen::Queues(Some(key.device))),
-            None => Effect::None,
-        }
-    }
-
-    fn seek(&self, steps: f64) -> Effect {
-        let now = self.latest().source.duration_s;
-        self.timeline.map_or(Effect::None, |timeline| Effect::Ask(timeline.seek(now, steps)))
-    }
-
-    fn faster(&mut self, doublings: i32) -> Effect {
-        self.timeline
-            .as_mut()
-            .and_then(|timeline| timeline.faster(doublings))
-            .map_or(Effect::None, Effect::Ask)
+    fn zoom(&mut self, steps: isize) -> Effect {
+        let before = self.zoom;
+        self.zoom = before.saturating_add_signed(steps).min(SPANS.len() - 1);
+        if self.zoom == before { Effect::None } else { Effect::Redraw }
     }
 
     fn pause(&mut self) -> Effect {
@@ -316,10 +301,25 @@ impl Ui {
         self.arrange()
     }
 
+    /// A page; what has one row selected that is not in a table scrolls instead.
+    fn turn(&mut self, rows: isize) -> Effect {
+        if matches!(self.screen, Screen::Queue(_)) { self.scroll(rows) } else { self.step(rows) }
+    }
+
+    fn scroll(&mut self, lines: isize) -> Effect {
+        let before = self.scrolled;
+        self.scrolled = before.saturating_add_signed(lines).min(self.end);
+        if self.scrolled == before { Effect::None } else { Effect::Redraw }
+    }
+
     fn step(&mut self, rows: isize) -> Effect {
         if let Screen::Findings(open) = self.screen {
-            let moved = self.findings.step(&self.facts.report.findings, rows, open);
+            let end = open.then_some(self.end);
+            let moved = self.findings.step(&self.facts.report.findings, rows, end);
             return if moved { Effect::Redraw } else { Effect::None };
+        }
+        if self.screen == Screen::Probes {
+            return self.scroll(rows);
         }
         self.select(|list, facts, page| list.step(facts, rows, page))
     }
@@ -348,11 +348,9 @@ impl Ui {
     fn arrange(&mut self) -> Effect {
         let page = self.page();
         let filter = self.filter.to_lowercase();
-        let scope = match self.screen {
-            Screen::Queues(device) => device,
-            Screen::Overview | Screen::Findings(_) => None,
-        };
+        let scope = self.screen.scope();
         self.findings.arrange(&self.facts.report.findings);
+        self.follow_costs();
         let (list, facts) = self.list_mut();
         list.arrange(facts, scope, &filter, page);
         Effect::Redraw

@@ -11,6 +11,7 @@ mod exact;
 mod kill;
 mod nic;
 mod record;
+mod stats;
 
 use std::path::Path;
 

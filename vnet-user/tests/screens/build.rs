@@ -105,7 +105,7 @@ pub(crate) fn busy(device: &DeviceReport, index: u16, tx: u32, rx: u32, share: f
 }
 
 /// What a vhost worker did for a queue that carried packets: TX zero-copy for the long ones, a call every other packet.
-fn served(mut queue: QueueReport, cpu: u32) -> QueueReport {
+pub(crate) fn served(mut queue: QueueReport, cpu: u32) -> QueueReport {
     let [sent, received] = [queue.tx.packets, queue.rx.packets].map(Option::unwrap_or_default);
     let (failed, single, in_flight) = (sent / 200, sent / 50, sent.min(12));
     let zerocopy = sent / 3;
@@ -240,6 +240,17 @@ fn probe(signal: &str, state: Known) -> ProbeReport {
         runs: None,
         run_seconds: None,
     }
+}
+
+/// The small report with more signals than fit, each with its price.
+pub(crate) fn many_probes() -> Report {
+    let mut report = small();
+    for i in 0..40 {
+        let mut probe = probe(&format!("signal.{i}"), if i % 3 == 0 { Known::Derived } else { Known::Exact });
+        (probe.runs, probe.run_seconds) = (Some(1000 * i), Some(i as f64 * 38e-6));
+        report.probes.push(probe);
+    }
+    report
 }
 
 /// The small report with two findings, and rules that cannot be judged.

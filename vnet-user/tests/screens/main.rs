@@ -1,7 +1,11 @@
 //! The screen without a terminal: what it shows, what keys do, and that nothing breaks it.
 
 mod build;
+mod hosts;
+mod mouse;
+mod paths;
 mod pictures;
+mod places;
 mod random;
 mod sequences;
 mod styles;
@@ -9,7 +13,7 @@ mod timeline;
 
 use std::sync::Arc;
 
-use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
+use ratatui::{Frame, Terminal, backend::TestBackend, buffer::Buffer};
 use vnet::{
     report::Report,
     tui::{Key, Look, Ui, view},
@@ -34,7 +38,10 @@ fn press(ui: &mut Ui, keys: &str) {
 
 fn draw(ui: &Ui, look: Look, width: u16, height: u16) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("never fails");
-    terminal.draw(|frame| view::draw(ui, look, frame.area(), frame.buffer_mut())).expect("never fails");
+    let draw = |frame: &mut Frame<'_>| {
+        view::draw(ui, look, frame.area(), frame.buffer_mut());
+    };
+    terminal.draw(draw).expect("never fails");
     terminal.backend().buffer().clone()
 }
 

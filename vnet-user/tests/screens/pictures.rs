@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use vnet::{report::Report, tui::Look};
 
-use crate::{build, draw, press, rows, text, ui};
+use crate::{build, draw, places, press, rows, text, ui};
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
@@ -41,6 +41,36 @@ fn what_vhost_does() {
 }
 
 #[test]
+fn one_queue() {
+    pictures("queue_empty", &build::empty(), "3");
+    pictures("queue_small", &build::small(), "3");
+    pictures("queue_bad", &places::bad(), "2jjj\n");
+    pictures("queue_3200", &places::large(), "2jjj\n");
+}
+
+#[test]
+fn the_host() {
+    pictures("layout_empty", &build::empty(), "4");
+    pictures("layout_small", &build::small(), "4");
+    pictures("layout_bad", &places::bad(), "4jjj");
+    pictures("layout_3200_queues", &places::large(), "4jjj");
+}
+
+#[test]
+fn what_is_measured() {
+    pictures("probes_empty", &build::empty(), "6");
+    pictures("probes_small", &build::small(), "6");
+    pictures("probes_many", &build::many_probes(), "6jj");
+}
+
+#[test]
+fn verdicts_come_first() {
+    pictures("overview_bad", &places::bad(), "");
+    pictures("overview_bad_3200_queues", &places::large(), "");
+    pictures("findings_3200_queues", &places::large(), "5");
+}
+
+#[test]
 fn what_is_wrong() {
     pictures("findings", &build::wrong(), "5");
     pictures("findings_none", &build::empty(), "5");
@@ -75,8 +105,8 @@ fn starting_paused_and_filtered() {
 #[test]
 fn ascii_prints_nothing_else() {
     let look = Look { colour: false, ascii: true };
-    for keys in ["", "2", "\n", "?", "/é", "5", "5\n"] {
-        let mut report = Report { findings: build::wrong().findings, ..build::vhost() };
+    for keys in ["", "2", "\n", "3", "4", "?", "/é", "5", "5\n", "6"] {
+        let mut report = Report { findings: build::wrong().findings, ..places::bad() };
         report.devices[0].name = "täp0".into();
         let mut ui = ui(report, 120, 40);
         press(&mut ui, keys);
@@ -98,6 +128,53 @@ fn hostile_names_stay_in_their_column() {
     report.vms[0].name = Some("\r\nA\u{301}\u{301}".into());
     report.source.host = Some("a\tb".into());
     assert_snapshot!("hostile_120x40", text(&ui(report, 120, 40), 120, 40));
+}
+
+#[test]
+fn hostile_names_are_harmless_on_every_screen() {
+    let names = [
+        "\x1b[31mred\x1b[0m",
+        "\u{202e}gnp.exe",
+        "a\u{200b}\u{200d}b",
+        "<b>x</b>&amp;\"'",
+        "网网网网网",
+        "\u{9b}2J\u{7f}\0",
+        "שלום",
+    ];
+    for name in names {
+        let mut report = places::bad();
+        for device in &mut report.devices {
+            (device.name, device.kind) = (name.into(), name.into());
+        }
+        for queue in &mut report.queues {
+            queue.device = name.into();
+            queue.rx.drops = Some([(name.into(), 7)].into());
+            if let Some(worker) = &mut queue.worker {
+                worker.comm = name.into();
+            }
+        }
+        for probe in &mut report.probes {
+            (probe.signal, probe.via, probe.reason) = (name.into(), name.into(), Some(name.into()));
+        }
+        for finding in &mut report.findings {
+            (finding.subject.device, finding.subject.vm) = (Some(name.into()), Some(name.into()));
+            (finding.rule, finding.title, finding.fix) = (name.into(), name.into(), vec![name.into()]);
+        }
+        report.vms[0].name = Some(name.into());
+        for keys in ["1", "2", "3", "4", "5", "5\n", "6"] {
+            let mut ui = ui(report.clone(), 120, 40);
+            press(&mut ui, keys);
+            let screen = draw(&ui, Look::FULL, 120, 40);
+            let bad = |c: char| c.is_control() || "\u{202e}\u{200b}\u{200d}\u{9b}ש".contains(c);
+            for cell in screen.content() {
+                assert!(!cell.symbol().chars().any(bad), "{name:?} after {keys:?}: {:?}", cell.symbol());
+            }
+            let spelt = vnet::tui::text::clean(name, false);
+            let shown = rows(&screen).join("\n");
+            let start: String = spelt.chars().take(3).collect();
+            assert!(shown.contains(&start), "{name:?} after {keys:?}:\n{shown}");
+        }
+    }
 }
 
 #[test]

@@ -6,10 +6,10 @@ use proptest::{collection::vec, option, prelude::*};
 use vnet::{
     record::SourceKind,
     report::{
-        CopiesReport, DeviceReport, Level, QueueReport, Rate, Report, RunsReport, RxReport, TxReport,
-        VmReport, WhyReport, WorkerReport,
+        CopiesReport, DeviceReport, Distance, InterruptReport, Level, QueueReport, Rate, Report, RunsReport,
+        RxReport, TxReport, VcpuReport, VmReport, WhyReport, WorkerReport,
     },
-    tui::{Key, Look, Timeline, Ui},
+    tui::{Key, Look, Mark, Timeline, Ui},
 };
 
 use crate::{build, draw};
@@ -87,13 +87,48 @@ fn served() -> impl Strategy<Value = (Option<WorkerReport>, TxReport, RxReport)>
     })
 }
 
+/// Whom calls interrupted, with any numbers.
+fn interrupts() -> impl Strategy<Value = Option<Vec<InterruptReport>>> {
+    let levels = [Distance::SameCpu, Distance::Smt, Distance::Llc, Distance::Node, Distance::Remote];
+    let row = (
+        any::<[Option<u32>; 2]>(),
+        any::<[u8; 2]>(),
+        any::<u64>(),
+        option::of(proptest::sample::select(levels.to_vec())),
+    );
+    let row = row.prop_map(|([vcpu, gsi], [cpu, worker_cpu], count, level)| InterruptReport {
+        direction: "tx".into(),
+        vcpu,
+        gsi,
+        count,
+        cpu: Some(cpu.into()),
+        worker_cpu: Some(worker_cpu.into()),
+        level,
+        ..InterruptReport::default()
+    });
+    option::of(vec(row, 0..6))
+}
+
+/// A VM with vCPUs anywhere.
+fn vm() -> impl Strategy<Value = (Option<String>, Option<Vec<VcpuReport>>)> {
+    let vcpu = (any::<[u32; 2]>(), any::<[Option<u8>; 2]>());
+    let vcpu = vcpu.prop_map(|([id, tid], [cpu, node])| VcpuReport {
+        id,
+        tid,
+        cpu: cpu.map(u32::from),
+        node: node.map(u32::from),
+    });
+    (option::of(".{0,60}"), option::of(vec(vcpu, 0..20)))
+}
+
 prop_compose! {
     fn queue()(
         device in device().boxed(), queue: u16, packets: Option<u64>, drops in option::of(vec((".{0,20}", any::<u64>()), 0..5)),
         tx_rate in rate(), rx_rate in rate(), share in option::of(number()),
         history in vec(any::<f32>(), 0..build::FULL_HISTORY), (worker, tx, rx) in served().boxed(),
+        interrupts in interrupts().boxed(),
     ) -> QueueReport {
-        let mut report = QueueReport { worker: worker.map(Box::new), tx, rx, tx_rate, rx_rate, share, history: history.into(), ..build::queue(&device, queue) };
+        let mut report = QueueReport { worker: worker.map(Box::new), tx, rx, tx_rate, rx_rate, share, interrupts, history: history.into(), ..build::queue(&device, queue) };
         report.tx.packets = packets;
         report.rx.drops = drops.map(|drops| drops.into_iter().map(|(reason, n)| (Arc::from(reason), n)).collect());
         report.tx.drops = packets.map(|_| BTreeMap::new());
@@ -105,13 +140,13 @@ prop_compose! {
     fn report()(
         kind in option::of(prop_oneof![Just(SourceKind::Live), Just(SourceKind::Trace), Just(SourceKind::Model)]),
         host in option::of(".{0,300}"), duration_s in number(), devices in vec(device().boxed(), 0..8),
-        queues in vec(queue().boxed(), 0..40), names in vec(option::of(".{0,60}"), 0..4), events: u64, complete: bool,
+        queues in vec(queue().boxed(), 0..40), vms in vec(vm().boxed(), 0..4), events: u64, complete: bool,
     ) -> Report {
         let mut report = build::empty();
         (report.source.kind, report.source.host) = (kind, host);
         (report.source.duration_s, report.source.complete) = (duration_s, complete);
         report.lost.events = events;
-        report.vms = names.into_iter().zip(0..).map(|(name, pid)| VmReport { pid, name, ..VmReport::default() }).collect();
+        report.vms = vms.into_iter().zip(0..).map(|((name, vcpus), pid)| VmReport { pid, name, vcpus, ..VmReport::default() }).collect();
         report.findings = devices.iter().map(|device| build::finding("R4", Level::Critical, device)).collect();
         (report.devices, report.queues) = (devices, queues);
         report
@@ -148,7 +183,7 @@ fn key() -> impl Strategy<Value = Key> {
     ];
     prop_oneof![
         proptest::sample::select(named.to_vec()),
-        proptest::sample::select("125?/srqgGjk <>[]+-".chars().map(Key::Char).collect::<Vec<_>>()),
+        proptest::sample::select("123456?/srqgGjkzZnN <>[]+-".chars().map(Key::Char).collect::<Vec<_>>()),
         any::<char>().prop_map(Key::Char),
         any::<char>().prop_map(Key::Ctrl),
     ]
@@ -172,6 +207,7 @@ proptest! {
         let mut ui = Ui::new(first.into(), width, height);
         if ascii {
             ui = ui.playing(Timeline::new(f64::from(width)));
+            ui.marks(vec![Mark { level: Level::Critical, from: f64::from(height), to: f64::from(width) }]);
         }
         let mut size = (width, height);
         for step in steps {

@@ -10,7 +10,7 @@ use vnet::{
 
 use crate::{build, press, text, ui};
 
-fn selected(ui: &Ui) -> Option<RowKey> {
+pub(crate) fn selected(ui: &Ui) -> Option<RowKey> {
     ui.selected().and_then(vnet::tui::facts::Row::key)
 }
 
@@ -40,20 +40,33 @@ fn with_pps(pps: &[(&str, f64)]) -> Arc<Report> {
 #[test]
 fn screens_are_walked_jumped_to_and_left() {
     let mut ui = ui(build::small(), 80, 24);
-    assert_eq!(ui.screen(), Screen::Overview);
-    press(&mut ui, "\t");
-    assert_eq!(ui.screen(), Screen::Queues(None));
-    press(&mut ui, "\t");
-    assert_eq!(ui.screen(), Screen::Findings(false));
-    press(&mut ui, "\t");
-    assert_eq!(ui.screen(), Screen::Overview);
+    let tap0 = selected(&ui).map(|key| key.device);
+    let screens = [
+        Screen::Queues(None),
+        Screen::Queue(None),
+        Screen::Layout(None),
+        Screen::Findings(false),
+        Screen::Probes,
+        Screen::Overview,
+    ];
+    for screen in screens {
+        press(&mut ui, "\t");
+        assert_eq!(ui.screen(), screen);
+    }
     ui.key(Key::BackTab);
-    assert_eq!(ui.screen(), Screen::Findings(false));
-    press(&mut ui, "1");
-    assert_eq!(ui.screen(), Screen::Overview);
+    assert_eq!(ui.screen(), Screen::Probes);
+    for (digit, screen) in [
+        ("1", Screen::Overview),
+        ("3", Screen::Queue(tap0)),
+        ("4", Screen::Layout(tap0)),
+        ("6", Screen::Probes),
+    ] {
+        press(&mut ui, digit);
+        assert_eq!(ui.screen(), screen, "{digit}: of the device that was selected");
+    }
     press(&mut ui, "2");
     assert_eq!(ui.screen(), Screen::Queues(None));
-    assert_eq!(ui.key(Key::Char('6')), Effect::None, "there is no such screen");
+    assert_eq!(ui.key(Key::Char('7')), Effect::None, "there is no such screen");
     assert_eq!(ui.key(Key::Esc), Effect::None, "there is nothing to go back to");
 }
 
@@ -202,7 +215,7 @@ fn sort_goes_through_the_columns_shown_both_ways() {
     press(&mut ui, "r");
     assert_eq!(names(&ui), ["tap3", "tap0", "macvtap1"]);
     press(&mut ui, ">");
-    assert_eq!(sorted(&ui), "kind");
+    assert_eq!(sorted(&ui), "verdict");
     press(&mut ui, "<<");
     assert_eq!(sorted(&ui), "load");
     press(&mut ui, "<");

@@ -6,7 +6,7 @@ use ratatui::{
 };
 use vnet::tui::Look;
 
-use crate::{build, draw, find, press, rows, ui};
+use crate::{build, draw, find, places, press, rows, ui};
 
 /// The style at the first character of `text`.
 fn style(buffer: &Buffer, text: &str) -> Style {
@@ -72,20 +72,64 @@ fn the_open_screen_and_the_sort_column_stand_out() {
     assert_eq!(style(&buffer, "load↓").fg, Some(Color::Cyan));
 }
 
+/// All screens, and what opens over them.
+const EVERYWHERE: [&str; 9] = ["1", "2", "3", "4", "5", "5\n", "6", "?", "2/x"];
+
 #[test]
 fn no_colour_leaves_modifiers_alone() {
-    let mut ui = ui(build::small(), 120, 40);
-    for keys in ["", "2", "?"] {
+    for keys in EVERYWHERE {
+        let mut ui = ui(places::bad(), 120, 40);
         press(&mut ui, keys);
         let buffer = draw(&ui, Look { colour: false, ascii: false }, 120, 40);
         assert!(buffer.content().iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
-        assert!(buffer.content().iter().any(|cell| cell.modifier.contains(Modifier::BOLD)));
+        assert!(buffer.content().iter().any(|cell| cell.modifier.contains(Modifier::BOLD)), "{keys}");
     }
 }
 
 #[test]
 fn only_the_sixteen_colours_are_used() {
-    let buffer = draw(&ui(build::small(), 120, 40), Look::FULL, 120, 40);
-    let plain = |color| !matches!(color, Color::Rgb(..) | Color::Indexed(_));
-    assert!(buffer.content().iter().all(|cell| plain(cell.fg) && plain(cell.bg)));
+    for keys in EVERYWHERE {
+        let mut ui = ui(places::bad(), 120, 40);
+        press(&mut ui, keys);
+        let buffer = draw(&ui, Look::FULL, 120, 40);
+        let plain = |color| !matches!(color, Color::Rgb(..) | Color::Indexed(_));
+        assert!(buffer.content().iter().all(|cell| plain(cell.fg) && plain(cell.bg)), "{keys}");
+    }
+}
+
+/// Cyan and yellow are told apart by every kind of colour blindness; red and green beside each other are not.
+#[test]
+fn two_colours_are_all() {
+    for keys in EVERYWHERE {
+        let mut ui = ui(places::bad(), 120, 40);
+        press(&mut ui, keys);
+        let buffer = draw(&ui, Look::FULL, 120, 40);
+        let known = |color| matches!(color, Color::Reset | Color::Cyan | Color::Yellow);
+        assert!(buffer.content().iter().all(|cell| known(cell.fg) && cell.bg == Color::Reset), "{keys}");
+    }
+}
+
+#[test]
+fn a_verdict_that_costs_something_warns_and_says_how_bad_it_is() {
+    let mut ui = ui(places::bad(), 120, 40);
+    let buffer = draw(&ui, Look::FULL, 120, 40);
+    for text in ["CRITICAL R19", "WARNING R4", "!!R19", "!R4"] {
+        assert_warns(&buffer, text);
+    }
+    press(&mut ui, "2jjj\n");
+    assert_warns(&draw(&ui, Look::FULL, 120, 40), "CRITICAL R19");
+}
+
+#[test]
+fn the_path_of_the_selected_queue_alone_is_lit() {
+    for colour in [true, false] {
+        let mut ui = ui(places::bad(), 120, 40);
+        press(&mut ui, "4jjj");
+        let buffer = draw(&ui, Look { colour, ascii: false }, 120, 40);
+        let lit = |text: &str| style(&buffer, text).add_modifier.contains(Modifier::UNDERLINED);
+        assert!(lit("▶tap0 q3") && lit("▶web-1 vCPU 0") && lit("▶web-1 vCPU 3"));
+        assert!(!lit(" tap0 q0 90") && !lit(" tap0 q1 9"));
+        let colour = if colour { Color::Cyan } else { Color::Reset };
+        assert_eq!(style(&buffer, "▶tap0 q3").fg, Some(colour));
+    }
 }

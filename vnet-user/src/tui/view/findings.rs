@@ -7,14 +7,11 @@ use ratatui::{
     widgets::{Paragraph, Widget, Wrap},
 };
 
-use super::{Pen, narrow};
+use super::{Pen, narrow, wrap};
 use crate::{
-    report::{Finding, Level, findings},
-    tui::{look::Look, text, ui::Ui},
+    report::{Finding, Level, Report, findings},
+    tui::{layout::FINDINGS, look::Look, text, ui::Ui},
 };
-
-/// Rows of the list; the chosen finding has the rest.
-const LIST: u16 = 8;
 
 /// ```text
 /// ── Findings · 2 ───────────────────────────────────────────── 1/2 ──
@@ -26,10 +23,13 @@ const LIST: u16 = 8;
 pub(super) fn draw(ui: &Ui, pen: &mut Pen<'_>, area: Rect, open: bool) {
     let found = &ui.facts().report.findings;
     let row = ui.chosen().row();
-    let title = if open {
-        " Finding ".to_owned()
-    } else {
-        format!(" Findings{}{} ", pen.look.glyphs().dot, found.len())
+    let look = pen.look;
+    let title = match found.get(row).filter(|_| open) {
+        Some(finding) => {
+            let level = finding.level.name().to_uppercase();
+            format!(" {level} {}: {} ", ascii(&finding.rule, look), ascii(&finding.title, look))
+        }
+        None => format!(" Findings{}{} ", look.glyphs().dot, found.len()),
     };
     heading(pen, area, &title);
     let place = if found.is_empty() { " 0 ".to_owned() } else { format!(" {}/{} ", row + 1, found.len()) };
@@ -43,18 +43,18 @@ pub(super) fn draw(ui: &Ui, pen: &mut Pen<'_>, area: Rect, open: bool) {
     let rest = |y: u16| Rect { y: area.y + y, height: area.height.saturating_sub(y), ..area };
     let Some(chosen) = found.get(row) else { return nothing(ui, pen, rest(2)) };
     if open {
-        return full(chosen, pen, rest(1), ui.chosen().scrolled());
+        return full(chosen, pen, rest(1), Some(ui.chosen().scrolled()));
     }
-    let rows = usize::from(LIST.min(area.height.saturating_sub(1)));
-    let top = (row + 1).saturating_sub(rows);
+    let rows = usize::from(FINDINGS.min(area.height.saturating_sub(1)));
+    let top = ui.chosen().top(rows);
     for (y, (i, finding)) in (1..).zip(found.iter().enumerate().skip(top).take(rows)) {
         line(finding, pen, Rect { y: area.y + y, height: 1, ..area }, i == row);
     }
     let shown = narrow((found.len() - top).min(rows));
     let below = rest(shown + 1);
-    let title = format!(" {}: {} ", chosen.rule, text::clean(&chosen.title, pen.look.ascii));
+    let title = format!(" {}: {} ", ascii(&chosen.rule, look), ascii(&chosen.title, look));
     heading(pen, below, &title);
-    full(chosen, pen, Rect { y: below.y + 1, height: below.height.saturating_sub(1), ..below }, 0);
+    full(chosen, pen, Rect { y: below.y + 1, height: below.height.saturating_sub(1), ..below }, None);
 }
 
 fn heading(pen: &mut Pen<'_>, area: Rect, title: &str) {
@@ -71,7 +71,7 @@ fn line(finding: &Finding, pen: &mut Pen<'_>, area: Rect, chosen: bool) {
         Rect { x: area.x + 2, width: area.width.saturating_sub(2), ..area },
         &[
             (format!("{:<9}", finding.level.name()), style(finding.level, look)),
-            (format!("{:<5}", finding.rule), look.strong()),
+            (format!("{:<5}", ascii(&finding.rule, look)), look.strong()),
             (subject + &fill + " ", look.plain()),
             (ascii(&finding.title, look), look.plain()),
         ],
@@ -89,9 +89,10 @@ fn style(level: Level, look: Look) -> Style {
     }
 }
 
-/// All of it; commands stand at the left edge on lines of their own, so that they can be copied.
-fn full(finding: &Finding, pen: &mut Pen<'_>, area: Rect, scrolled: usize) {
+/// All of it, from a line on where it is open; commands stand at the left edge on lines of their own, so that they can be copied.
+fn full(finding: &Finding, pen: &mut Pen<'_>, area: Rect, scrolled: Option<usize>) {
     let look = pen.look;
+    let key = if scrolled.is_some() { "PgDn" } else { "Enter" };
     let part = |name: &str, text: &str| {
         let name = Span::styled(format!("{name:<9}"), look.accent());
         Line::from(vec![name, Span::styled(ascii(text, look), look.plain())])
@@ -106,26 +107,29 @@ fn full(finding: &Finding, pen: &mut Pen<'_>, area: Rect, scrolled: usize) {
     lines.extend(finding.fix.iter().map(|command| Line::styled(ascii(command, look), look.strong())));
     lines.push(part("expect", &finding.expect));
     lines.push(part("source", &finding.source));
-    let text = Paragraph::new(Text::from(lines)).wrap(Wrap { trim: true });
-    let most = u16::try_from(scrolled).unwrap_or(u16::MAX);
-    text.scroll((most, 0)).render(area, pen.buffer);
+    wrap::scrolled(lines, scrolled.unwrap_or(0), key, pen, area);
 }
 
 /// What is safe to draw.
-fn ascii(text: &str, look: Look) -> String {
+pub(super) fn ascii(text: &str, look: Look) -> String {
     let text = if look.ascii { text.replace('…', "...") } else { text.to_owned() };
     text::clean(&text, look.ascii).into_owned()
 }
 
-fn nothing(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
-    let report = &ui.facts().report;
+/// That nothing is wrong, or that it is too early to tell.
+pub(super) fn none(report: &Report) -> String {
     let waiting = report.unsure.iter().filter_map(|unsure| unsure.lacks_seconds).reduce(f64::min);
-    let why = match waiting {
+    match waiting {
         Some(seconds) => format!(
             "Nothing is sure yet: something is past its limit, and has to be for {seconds:.0} s more."
         ),
         None => "Nothing is wrong, as far as it can be judged.".to_owned(),
-    };
+    }
+}
+
+fn nothing(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
+    let report = &ui.facts().report;
+    let why = none(report);
     let unsure: Vec<_> = report.unsure.iter().filter(|unsure| unsure.lacks_seconds.is_none()).collect();
     let mut lines = vec![Line::from(why)];
     if !unsure.is_empty() {

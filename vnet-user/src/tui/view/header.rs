@@ -8,7 +8,7 @@ use crate::{
     tui::{
         cell::duration,
         look::Look,
-        screen::{SCREENS, Screen},
+        screen::{self, SCREENS, Screen},
         text,
         timeline::Timeline,
         ui::Ui,
@@ -18,7 +18,7 @@ use crate::{
 /// ```text
 /// vnet top · live · host · kernel                                counting 1 min 05 s
 /// 3 devices, 1 gone · 9 queues                      LOST 12 events and 3 records
-///  1 Overview   2 Queues   5 Findings: 1   2 signals unavailable: see vnet doctor
+///  1 Overview   2 Queues   3 Queue   4 Layout   5 Findings: 1   6 Probes   2 signals unavailable: 6 says why
 /// ```
 pub(super) fn draw(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
     let row = |i: u16| Rect { y: area.y + i, height: 1, ..area };
@@ -100,7 +100,10 @@ fn counts(report: &Report, look: Look) -> String {
     let gone = report.devices.iter().filter(|device| !device.present).count();
     let gone = if gone > 0 { format!(", {gone} gone") } else { String::new() };
     let [devices, queues] = [report.devices.len() as u64, report.queues.len() as u64];
-    format!("{}{gone}{}{}", plural(devices, "device"), look.glyphs().dot, plural(queues, "queue"))
+    let dot = look.glyphs().dot;
+    let vms = report.vms.len() as u64;
+    let vms = if vms > 0 { plural(vms, "VM") + dot } else { String::new() };
+    format!("{vms}{}{gone}{dot}{}", plural(devices, "device"), plural(queues, "queue"))
 }
 
 fn plural(n: u64, thing: &str) -> String {
@@ -123,30 +126,20 @@ fn unavailable(report: &Report) -> Vec<String> {
         0 => Vec::new(),
         n => {
             let signals = plural(n as u64, "signal");
-            vec![format!("{signals} unavailable: see vnet doctor"), format!("{n} unavailable")]
+            vec![format!("{signals} unavailable: 6 says why"), format!("{n} unavailable")]
         }
     }
 }
 
 fn tabs(ui: &Ui, pen: &mut Pen<'_>, row: Rect) -> u16 {
     let open = ui.screen().place();
-    let parts: Vec<_> = SCREENS
-        .iter()
-        .enumerate()
-        .map(|(i, (digit, title, screen))| {
-            let (left, right) = if i == open { ('[', ']') } else { (' ', ' ') };
-            let found = match screen {
-                Screen::Findings(_) => ui.latest().findings.len(),
-                _ => 0,
-            };
-            let style = match i {
-                _ if i == open => pen.look.accent(),
-                _ if found > 0 => pen.look.warning(),
-                _ => pen.look.plain(),
-            };
-            let found = if found > 0 { format!(": {found}") } else { String::new() };
-            (format!("{left}{digit} {title}{found}{right} "), style)
-        })
-        .collect();
+    let found = ui.latest().findings.len();
+    let style = |i: usize, screen: Screen| match screen {
+        _ if i == open => pen.look.accent(),
+        Screen::Findings(_) if found > 0 => pen.look.warning(),
+        _ => pen.look.plain(),
+    };
+    let tab = |(i, &(_, _, screen))| (screen::tab(i, i == open, found), style(i, screen));
+    let parts: Vec<_> = SCREENS.iter().enumerate().map(tab).collect();
     pen.parts(row, &parts)
 }

@@ -53,5 +53,10 @@ fn signs(look: Look) -> Vec<(String, &'static str)> {
         (text("+"), "at least: a part is unknown"),
         (text("gone"), "device is no longer there"),
         (text("*"), "counts do not cover it all"),
+        (text("! !!"), "a warning; it is critical"),
+        (text("+2"), "so many more"),
+        (text("mouse"), "click selects, again opens;"),
+        (text(""), "headings sort, tabs open,"),
+        (text(""), "Shift + drag selects text"),
     ]
 }

@@ -38,10 +38,10 @@ fn why(ui: &Ui, pen: &Pen<'_>) -> String {
             let filter = text::clean(ui.filter(), pen.look.ascii);
             format!("Nothing has \"{filter}\" in the name of its device or VM, or in its kind.\n\nEsc clears the filter.")
         }
-        Screen::Queues(Some(_)) => "No queue of this device is known yet: none has carried a packet, and none is \
+        Screen::Queues(Some(_)) | Screen::Queue(Some(_)) | Screen::Layout(Some(_)) => "No queue of this device is known yet: none has carried a packet, and none is \
              attached.\n\nEsc goes back to all devices."
             .to_owned(),
-        Screen::Queues(None) | Screen::Overview | Screen::Findings(_) => {
+        _ => {
             "No queue is known yet: none has carried a packet, and none is attached.".to_owned()
         }
     }

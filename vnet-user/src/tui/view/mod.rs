@@ -1,14 +1,24 @@
 //! Drawing: functions of (ui, look, area). Nothing here changes the state.
 
+mod chart;
+mod counts;
 mod detail;
 mod findings;
 mod footer;
 mod header;
+mod heat;
 mod help;
+mod host;
 mod idle;
 mod interrupts;
+mod probes;
+mod queue;
 mod served;
 mod table;
+mod timeline;
+mod verdict;
+mod why;
+mod wrap;
 
 use ratatui::{
     buffer::Buffer,
@@ -25,7 +35,7 @@ use super::{
     ui::{Mode, Ui},
 };
 
-/// Draws the whole screen.
+/// Draws the whole screen; returns by how many lines it can be scrolled, for [`Ui::drawn`].
 ///
 /// ```text
 /// vnet top · live · host · kernel                     counting 1 min 05 s   header
@@ -38,15 +48,17 @@ use super::{
 /// TX  …
 /// ? help  q quit  Enter open                                                   footer
 /// ```
-pub fn draw(ui: &Ui, look: Look, area: Rect, buffer: &mut Buffer) {
+pub fn draw(ui: &Ui, look: Look, area: Rect, buffer: &mut Buffer) -> usize {
     let area = area.intersection(buffer.area);
     Clear.render(area, buffer);
-    let mut pen = Pen { look, buffer };
+    let mut pen = Pen { look, buffer, end: 0 };
     let Some(heights) = layout::heights(area.width, area.height) else {
-        return pen.too_small(area);
+        pen.too_small(area);
+        return 0;
     };
     if ui.mode() == Mode::Help {
-        return help::draw(&mut pen, area);
+        help::draw(&mut pen, area);
+        return 0;
     }
     let mut y = area.y;
     let mut part = |height: u16| {
@@ -54,26 +66,38 @@ pub fn draw(ui: &Ui, look: Look, area: Rect, buffer: &mut Buffer) {
         y += height;
         part
     };
+    let heights = heights.with(ui.screen() == Screen::Overview, ui.timeline().is_some());
     header::draw(ui, &mut pen, part(heights.header));
-    if let Screen::Findings(open) = ui.screen() {
-        let height = heights.title + heights.headings + heights.body + heights.detail;
-        findings::draw(ui, &mut pen, part(height), open);
-    } else {
-        table::title(ui, &mut pen, part(heights.title));
-        let (headings, body) = (part(heights.headings), part(heights.body));
-        match ui.screen().table() {
-            Some(table) if !ui.list().is_empty() => table::draw(ui, table, &mut pen, headings, body),
-            _ => idle::draw(ui, &mut pen, body),
+    match ui.screen() {
+        Screen::Overview | Screen::Queues(_) => {
+            verdict::draw(ui, &mut pen, part(heights.verdict));
+            table::title(ui, &mut pen, part(heights.title));
+            let (headings, body) = (part(heights.headings), part(heights.body));
+            match ui.screen().table() {
+                Some(table) if !ui.list().is_empty() => table::draw(ui, table, &mut pen, headings, body),
+                _ => idle::draw(ui, &mut pen, body),
+            }
+            detail::draw(ui, &mut pen, part(heights.detail));
         }
-        detail::draw(ui, &mut pen, part(heights.detail));
+        Screen::Queue(_) => queue::draw(ui, &mut pen, part(heights.middle())),
+        Screen::Layout(_) => host::draw(ui, &mut pen, part(heights.middle())),
+        Screen::Findings(open) => findings::draw(ui, &mut pen, part(heights.middle()), open),
+        Screen::Probes => probes::draw(ui, &mut pen, part(heights.middle())),
+    }
+    if let Some(timeline) = ui.timeline() {
+        let now = ui.latest().source.duration_s;
+        timeline::draw(timeline, now, &mut pen, part(heights.timeline));
     }
     footer::draw(ui, &mut pen, part(heights.footer));
+    pen.end
 }
 
 /// What drawing needs.
 struct Pen<'a> {
     look: Look,
     buffer: &'a mut Buffer,
+    /// Lines that can be scrolled by.
+    end: usize,
 }
 
 impl Pen<'_> {

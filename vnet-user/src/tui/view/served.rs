@@ -4,7 +4,7 @@ use ratatui::text::{Line, Span};
 
 use super::interrupts;
 use crate::{
-    report::{CopiesReport, QueueReport, RunsReport, WorkerReport},
+    report::{CopiesReport, QueueReport, RunsReport, TxReport, WorkerReport},
     tui::{look::Look, text, units},
 };
 
@@ -20,21 +20,11 @@ use crate::{
 /// Nothing where no part of it is known.
 pub(super) fn lines(queue: &QueueReport, look: Look) -> Vec<Line<'static>> {
     let (tx, rx) = (&queue.tx, &queue.rx);
-    let mut lines = Vec::new();
-    if let Some(worker) = &queue.worker {
-        lines.push(line("worker", &worker_parts(worker, look), look));
-    }
-    let called = interrupts::parts(queue, look);
-    if !called.is_empty() {
-        lines.push(line("calls", &called, look));
-    }
-    if let Some(copies) = &tx.copies {
-        lines.push(line("copies", &copy_parts(copies, tx.packets, tx.batches, look), look));
-        let why = why_parts(copies);
-        if !why.is_empty() {
-            lines.push(line("copied because", &why, look));
-        }
-    }
+    let mut lines: Vec<_> =
+        [worker(queue, look), calls(queue, look), copies(queue, look), copied_because(queue, look)]
+            .into_iter()
+            .flatten()
+            .collect();
     let sides = [
         ("TX ring", [tx.used, tx.kicks, tx.calls, tx.calls_suppressed], None, tx.packets, tx.runs),
         (
@@ -56,7 +46,31 @@ pub(super) fn lines(queue: &QueueReport, look: Look) -> Vec<Line<'static>> {
     lines
 }
 
-fn line(label: &'static str, parts: &[String], look: Look) -> Line<'static> {
+/// The thread that serves the queue.
+pub(super) fn worker(queue: &QueueReport, look: Look) -> Option<Line<'static>> {
+    queue.worker.as_ref().map(|worker| line("worker", &worker_parts(worker, look), look))
+}
+
+/// Whom its calls interrupt.
+pub(super) fn calls(queue: &QueueReport, look: Look) -> Option<Line<'static>> {
+    let called = interrupts::parts(queue, look);
+    (!called.is_empty()).then(|| line("calls", &called, look))
+}
+
+/// How its packets were copied.
+pub(super) fn copies(queue: &QueueReport, look: Look) -> Option<Line<'static>> {
+    let TxReport { copies, packets, batches, .. } = &queue.tx;
+    copies.as_ref().map(|copies| line("copies", &copy_parts(copies, *packets, *batches, look), look))
+}
+
+/// Why they were not zero-copy; nothing where all were.
+pub(super) fn copied_because(queue: &QueueReport, look: Look) -> Option<Line<'static>> {
+    let why = why_parts(queue.tx.copies.as_ref()?);
+    (!why.is_empty()).then(|| line("copied because", &why, look))
+}
+
+/// A label with what it stands for.
+pub(super) fn line(label: &'static str, parts: &[String], look: Look) -> Line<'static> {
     let parts = format!(" {}", parts.join(look.glyphs().dot));
     Line::from(vec![Span::styled(label, look.strong()), Span::styled(parts, look.plain())])
 }
@@ -144,7 +158,7 @@ fn ring_parts(
 }
 
 /// Why runs ended, where any did.
-fn runs_part(runs: RunsReport) -> Option<String> {
+pub(super) fn runs_part(runs: RunsReport) -> Option<String> {
     let RunsReport { empty, weight, busy_poll, no_buffers } = runs;
     let ends = [("empty", empty), ("weight", weight), ("polling", busy_poll), ("no room", no_buffers)];
     let ends: Vec<_> = ends

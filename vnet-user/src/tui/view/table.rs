@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use super::{Pen, narrow};
 use crate::tui::{
     cell::Cell,
-    columns::{self, COLUMNS, GAP, Table},
+    columns::{self, COLUMNS, Placed, Table},
     facts::Row,
     layout::{MARGIN, table_width},
     screen::Screen,
@@ -20,10 +20,10 @@ pub(super) fn title(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
     let (look, glyphs) = (pen.look, pen.look.glyphs());
     pen.rule(area);
     let list = ui.list();
-    let what = match ui.screen() {
-        Screen::Overview | Screen::Findings(_) => "Devices".to_owned(),
-        Screen::Queues(None) => "Queues of all devices".to_owned(),
-        Screen::Queues(Some(device)) => {
+    let what = match (ui.screen(), ui.screen().scope()) {
+        (Screen::Overview, _) => "Devices".to_owned(),
+        (_, None) => "Queues of all devices".to_owned(),
+        (_, Some(device)) => {
             let named = ui.facts().report.devices.iter().find(|d| d.key() == device);
             let name = named.map_or(glyphs.unknown, |device| &device.name);
             format!("Queues of {}", text::clean(name, look.ascii))
@@ -50,32 +50,13 @@ pub(super) fn title(ui: &Ui, pen: &mut Pen<'_>, area: Rect) {
 ///   tap3 gone     0      —      —     —      —      —     —       —      —
 /// ```
 pub(super) fn draw(ui: &Ui, table: Table, pen: &mut Pen<'_>, headings: Rect, body: Rect) {
-    let columns = place(ui, table, body);
+    let columns = columns::place(table, body.x + MARGIN, table_width(body.width), ui.facts().vhost());
     draw_headings(ui, pen, headings, &columns);
     let list = ui.list();
     for (y, i) in (body.y..body.bottom()).zip(list.top()..) {
         let Some(row) = list.get(ui.facts(), i) else { break };
         draw_row(pen, row, Rect { y, height: 1, ..body }, &columns, i == list.row());
     }
-}
-
-/// A column on the screen.
-struct Placed {
-    column: usize,
-    x: u16,
-    width: u16,
-}
-
-fn place(ui: &Ui, table: Table, area: Rect) -> Vec<Placed> {
-    let mut x = area.x + MARGIN;
-    columns::fit(table, table_width(area.width), ui.facts().vhost())
-        .into_iter()
-        .map(|(column, width)| {
-            let placed = Placed { column, x, width: narrow(width) };
-            x += placed.width + narrow(GAP);
-            placed
-        })
-        .collect()
 }
 
 fn draw_headings(ui: &Ui, pen: &mut Pen<'_>, area: Rect, columns: &[Placed]) {
