@@ -145,7 +145,7 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage {
         name: "learned",
         about: "the same through kprobes, as on a kernel that does not describe its modules",
-        gate: &[],
+        gate: &["6.1"],
         program: Program::Test("vnet-user", "vhost", &["--test-threads=1", "learned"]),
         ..VHOST
     },
@@ -160,7 +160,7 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage {
         name: "kvm",
         about: "which vCPU each call interrupts and from how far, against VMs of a few instructions that count themselves",
-        gate: &[],
+        gate: &["7.2"],
         modules: &["tun", "vhost_net", "bridge", "kvm_amd"],
         // Cores of a socket, sockets of a node, and a second node. The kernel knows no threads of an emulated AMD core.
         cpus: "8,sockets=4,cores=2,threads=1",
