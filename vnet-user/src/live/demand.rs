@@ -100,9 +100,10 @@ impl Live {
 
     /// Attaches or detaches them; true when they are attached now and were not.
     pub(super) fn follow_demand(&mut self) -> bool {
-        let devices = self.inventory.topology().devices;
+        let topology = self.inventory.topology();
+        let devices = &topology.devices;
         self.counters.look_served(&self.loaded.maps);
-        let whom = self.demand(&devices);
+        let whom = self.demand(devices);
         let attached = self.loaded.is_host_wide();
         let step = self.demand.step(attached, whom.is_some(), Instant::now());
         match (step, whom) {
@@ -114,7 +115,7 @@ impl Live {
             _ => {}
         }
         if !attached || self.demand.idle.is_some() {
-            self.watch_taps(&devices);
+            self.watch_taps(devices);
         }
         if step != Step::Stay {
             self.counters.cover(signals::coverage(&self.loaded.probes));

@@ -146,7 +146,7 @@ impl Live {
         let modules = Modules::look();
         let mut kernel = Kernel::read(&options.without)?;
         let mut inventory = Inventory::start()?;
-        let devices = inventory.topology().devices;
+        let devices = inventory.topology().devices.clone();
         let mut loaded = Loaded::new(
             &mut kernel,
             slots_for(devices.iter().map(queues).sum(), possible_cpus()?),
@@ -353,7 +353,7 @@ impl Live {
     }
 
     fn tell_topology(&mut self, records: &mut Vec<Record>) {
-        let mut topology = self.inventory.topology();
+        let mut topology = Topology::clone(&self.inventory.topology());
         self.host.tell(&mut topology);
         for device in &mut topology.devices {
             if let Some(zerocopy) = self.workers.zerocopy(device.key) {

@@ -179,7 +179,7 @@ live_test! {
         one.ip(&["tuntap", "add", "tap0", "mode", "tap"]);
         one.ip(&["link", "add", "br0", "type", "bridge"]);
         let mut inventory = Inventory::start().expect("start");
-        let before = inventory.topology().devices;
+        let before = inventory.topology().devices.clone();
         assert_eq!(in_space(&before, one.netns).len(), 1, "the bridge is not listed");
         // Leaving a bridge is told as the end of a link, of another family.
         one.ip(&["link", "set", "tap0", "master", "br0"]);
@@ -214,7 +214,7 @@ live_test! {
                 .is_ok_and(|status| status.success());
         space.ip(&["tuntap", "add", "tun0", "mode", "tun"]);
         let inventory = Inventory::start().expect("start");
-        let devices = inventory.topology().devices;
+        let devices = inventory.topology().devices.clone();
         let devices = in_space(&devices, space.netns);
         assert!(devices.iter().any(|device| device.name == "tun0" && device.kind == DeviceKind::Tun));
         if made {
@@ -233,7 +233,7 @@ live_test! {
         let tap = driver::tap::Tap::new(&netns, &config).expect("tap");
         let mut inventory = Inventory::start().expect("start");
         let here = Netns(netns.inode());
-        let devices = inventory.topology().devices;
+        let devices = inventory.topology().devices.clone();
         let device = in_space(&devices, here)[0];
         assert_eq!((device.queues_enabled, device.uncovered.len()), (Some(2), 0));
         assert_eq!(inventory.napi(device.key), Some(true));
@@ -266,7 +266,7 @@ live_test! {
             return;
         }
         let inventory = Inventory::start().expect("start");
-        let devices = inventory.topology().devices;
+        let devices = inventory.topology().devices.clone();
         let mut seen: Vec<_> = in_space(&devices, own)
             .into_iter()
             .filter(|device| device.kind == DeviceKind::VirtioNet)

@@ -94,7 +94,7 @@ pub(crate) async fn until_read(
         if refresh {
             inventory.refresh().expect("refresh");
         }
-        let devices = inventory.topology().devices;
+        let devices = inventory.topology().devices.clone();
         if wanted(&devices) {
             return devices;
         }

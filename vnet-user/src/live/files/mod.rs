@@ -10,6 +10,7 @@ mod walk;
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -44,7 +45,7 @@ pub(crate) struct Files {
     /// What was last known of each device, also of those that are gone: whether vhost serves it, and without copies.
     known: HashMap<DeviceKey, (Serving, Option<bool>)>,
     /// What there was before the last walk.
-    before: Option<(Topology, u64)>,
+    before: Option<(Arc<Topology>, u64)>,
     /// When that ended, and how long it took.
     last: Option<(Instant, Duration)>,
 }
@@ -153,7 +154,7 @@ mod tests {
         let topology = |devices: &[Device]| Topology { devices: devices.to_vec(), ..Topology::default() };
         let mut files = Files {
             served: Served::of(Some(&[]), true, |_| None),
-            before: Some((topology(&[tap(7)]), 0)),
+            before: Some((Arc::new(topology(&[tap(7)])), 0)),
             ..Files::default()
         };
         let mut told = |devices: &[Device]| {

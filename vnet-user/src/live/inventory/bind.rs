@@ -30,13 +30,13 @@ impl Book {
         }
         let fits = self.fitting(netns, ifindex, instance, kind);
         let named = |key: &&DeviceKey| {
-            self.devices.get(*key).is_some_and(|entry| {
+            self.get(**key).is_some_and(|entry| {
                 entry.facts.name == name || entry.earlier_names.iter().any(|earlier| earlier == name)
             })
         };
         let key = fits.iter().find(named).or(fits.first()).copied();
         let key = key.unwrap_or_else(|| self.provisional(netns, ifindex, instance, name, kind));
-        if let Some(entry) = self.devices.get_mut(&key) {
+        if let Some(entry) = self.entries().get_mut(&key) {
             entry.instance = Some(instance);
             if listed && entry.provisional {
                 self.close(key);
@@ -75,7 +75,7 @@ impl Book {
             xdp: false,
         };
         let key = self.add(netns, facts);
-        if let Some(entry) = self.devices.get_mut(&key) {
+        if let Some(entry) = self.entries().get_mut(&key) {
             (entry.provisional, entry.stray, entry.present) = (!late, late, !late);
         }
         key
@@ -89,7 +89,7 @@ impl Book {
             .slot(netns, ifindex)
             .find(|(k, e)| *k != key && e.instance == Some(instance))
             .map(|(k, _)| k);
-        let Some(entry) = self.devices.get_mut(&key) else { return Change::None };
+        let Some(entry) = self.entries().get_mut(&key) else { return Change::None };
         match (entry.instance, other) {
             (Some(known), _) if known == instance => Change::None,
             (None, None) => {
@@ -100,7 +100,7 @@ impl Book {
                 let facts = entry.facts.clone();
                 self.close(key);
                 let key = self.add(netns, facts);
-                if let Some(entry) = self.devices.get_mut(&key) {
+                if let Some(entry) = self.entries().get_mut(&key) {
                     entry.instance = Some(instance);
                 }
                 Change::New(key)
@@ -110,9 +110,9 @@ impl Book {
                 self.close(key);
                 if known.is_none() {
                     // A device came back to its namespace: it was never another one, and nothing was counted for that.
-                    self.devices.remove(&key);
+                    self.entries().remove(&key);
                 }
-                if let Some(entry) = self.devices.get_mut(&other) {
+                if let Some(entry) = self.entries().get_mut(&other) {
                     (entry.facts, entry.present, entry.provisional) = (facts, true, false);
                 }
                 Change::New(other)

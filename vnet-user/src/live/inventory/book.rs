@@ -1,6 +1,6 @@
 //! Which devices there are and were: generations of each (namespace, index). Pure.
 
-use std::collections::BTreeMap;
+use std::{cell::OnceCell, collections::BTreeMap, sync::Arc};
 
 use crate::topology::{Device, DeviceKey, DeviceKind, IfIndex, Netns, Owner, Topology};
 
@@ -102,12 +102,20 @@ pub(crate) enum Change {
 /// All devices seen so far.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
-    pub(super) devices: BTreeMap<DeviceKey, Entry>,
+    devices: BTreeMap<DeviceKey, Entry>,
+    /// What the rest of the program knows of them, if it has asked since they changed.
+    told: OnceCell<Arc<Topology>>,
     /// Grows whenever a name comes to mean another device.
     epoch: u64,
 }
 
 impl Book {
+    /// All devices, to be changed.
+    pub(super) fn entries(&mut self) -> &mut BTreeMap<DeviceKey, Entry> {
+        self.told.take();
+        &mut self.devices
+    }
+
     /// Moment in the history of names.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
@@ -125,7 +133,7 @@ impl Book {
 
     /// One device.
     pub(crate) fn get_mut(&mut self, key: DeviceKey) -> Option<&mut Entry> {
-        self.devices.get_mut(&key)
+        self.entries().get_mut(&key)
     }
 
     /// Generations of one index, oldest first.
@@ -145,7 +153,8 @@ impl Book {
         let generation = last.map_or(0, |generation| generation + 1);
         let key = DeviceKey { netns, ifindex: facts.ifindex, generation };
         self.epoch += 1;
-        self.devices.insert(key, Entry::new(facts, self.epoch));
+        let epoch = self.epoch;
+        self.entries().insert(key, Entry::new(facts, epoch));
         key
     }
 
@@ -171,6 +180,9 @@ impl Book {
             () if entry.facts == facts => Change::None,
             () => Change::Facts(key),
         };
+        if change != Change::None {
+            self.told.take();
+        }
         if renamed || entry.provisional {
             let old = std::mem::replace(&mut entry.facts.name, facts.name.clone());
             if renamed && !old.is_empty() && !entry.earlier_names.contains(&old) {
@@ -194,7 +206,7 @@ impl Book {
 
     pub(super) fn close(&mut self, key: DeviceKey) {
         self.epoch += 1;
-        if let Some(entry) = self.devices.get_mut(&key) {
+        if let Some(entry) = self.entries().get_mut(&key) {
             entry.present = false;
             entry.provisional = false;
         }
@@ -239,11 +251,12 @@ impl Book {
     }
 
     /// The devices as the rest of the program knows them.
-    pub(crate) fn topology(&self) -> Topology {
-        Topology {
-            devices: self.iter().map(|(key, entry)| device(key, entry)).collect(),
-            ..Topology::default()
-        }
+    pub(crate) fn topology(&self) -> Arc<Topology> {
+        let told = self.told.get_or_init(|| {
+            let devices = self.iter().map(|(key, entry)| device(key, entry)).collect();
+            Arc::new(Topology { devices, ..Topology::default() })
+        });
+        Arc::clone(told)
     }
 }
 

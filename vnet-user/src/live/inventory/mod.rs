@@ -240,13 +240,13 @@ impl Inventory {
     }
 
     /// All devices seen so far, sorted by key.
-    pub fn topology(&self) -> Topology {
+    pub fn topology(&self) -> Arc<Topology> {
         self.book.topology()
     }
 
     /// Forgets devices that are gone.
     pub(crate) fn forget(&mut self, devices: &HashSet<DeviceKey>) {
-        self.book.devices.retain(|key, entry| entry.present || !devices.contains(key));
+        self.book.entries().retain(|key, entry| entry.present || !devices.contains(key));
         let book = &self.book;
         let there = |(netns, ifindex): &(Netns, IfIndex)| book.open(*netns, *ifindex).is_some();
         self.channels.retain(|place, _| there(place));

@@ -249,7 +249,7 @@ fn lost_events_are_counted_and_made_good() {
         ip("tuntap del goes mode tap");
         assert!(inventory.drain().expect("drain"));
         assert!(inventory.lost_events() > 0, "the socket was too small");
-        let mut devices = inventory.topology().devices;
+        let mut devices = inventory.topology().devices.clone();
         devices.retain(|device| device.key.netns == netns);
         let present: BTreeSet<_> =
             devices.iter().filter(|device| device.present).map(|d| d.name.clone()).collect();

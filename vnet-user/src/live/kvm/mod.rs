@@ -31,7 +31,7 @@ impl Host {
 
     /// Reads anew which VMs and CPUs there are.
     pub(crate) fn refresh(&mut self, inventory: &Inventory) {
-        let devices = inventory.topology().devices;
+        let devices = &inventory.topology().devices;
         let present = devices.iter().filter(|device| device.present);
         self.vms.refresh(present.filter_map(|device| device.owner.as_ref()));
         self.cpus.refresh();
