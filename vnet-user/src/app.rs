@@ -68,6 +68,10 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             }
             Action::Record(record) => record::run(options, &record, command.verbose).await,
             Action::Trace(trace) => trace::run(options.filter, &trace),
+            Action::PrintConfig(text) => {
+                Output::Stdout.write(text.as_bytes())?;
+                Ok(ExitCode::SUCCESS)
+            }
             Action::Serve(serve) => serve::serve(options, &serve, command.verbose).await,
             Action::Report(report) => measure(options, &report, command.verbose).await,
             Action::Rules(action) => rules::tell(action),

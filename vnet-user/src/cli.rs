@@ -1,14 +1,14 @@
 //! The command line: what was typed, and what it means. Nothing else sees clap.
 
+mod config;
 mod record;
 mod rules;
 mod serve;
 mod source;
+mod stop;
 mod trace;
 
-use std::{
-    ffi::OsString, fmt, fs, io, os::unix::fs::MetadataExt, path::PathBuf, process::ExitCode, time::Duration,
-};
+use std::{ffi::OsString, fs, os::unix::fs::MetadataExt, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use glob::Pattern;
@@ -19,6 +19,7 @@ pub(crate) use record::RecordOptions;
 pub(crate) use rules::RulesAction;
 use rules::{RulesArgs, ThresholdsArg};
 pub(crate) use source::From as SourceFrom;
+pub(crate) use stop::Stop;
 pub(crate) use trace::{To, TraceAction, TraceOptions};
 
 const EXAMPLES: &str = "\
@@ -180,6 +181,8 @@ pub(crate) enum Action {
     Top(TopOptions),
     /// The exporter.
     Serve(ServeOptions),
+    /// A configuration file with the defaults.
+    PrintConfig(String),
     /// A report after a while.
     Report(ReportOptions),
     /// A recording of this host.
@@ -220,35 +223,16 @@ pub(crate) struct ReportOptions {
     pub(crate) all: bool,
 }
 
-/// Why there is no command: help was asked for, or what was typed makes no sense.
-#[derive(Debug)]
-pub(crate) struct Stop(clap::Error);
-
-impl Stop {
-    /// Tells the user; 0 for help, 2 for an error.
-    pub(crate) fn tell(&self) -> ExitCode {
-        let wrong = match self.0.print() {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => true,
-            _ => self.0.use_stderr(),
-        };
-        if wrong { ExitCode::from(2) } else { ExitCode::SUCCESS }
-    }
-}
-
-impl fmt::Display for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// What the arguments mean; the first of them is the program's name.
 pub(crate) fn parse(typed: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Command, Stop> {
+    let typed = config::complete(typed.into_iter().map(Into::into).collect())?;
     let Args { command, common } = Args::try_parse_from(typed).map_err(Stop)?;
     let action = match command {
         Verb::Top(args) => Action::Top(args.into()),
         Verb::Record(args) => Action::Record(args.into()),
         Verb::Trace(verb) => Action::Trace(verb.into()),
         Verb::Rules(args) => Action::Rules(args.into()),
+        Verb::Serve(args) if args.print_config => Action::PrintConfig(config::defaults()),
         Verb::Serve(args) => Action::Serve(args.into()),
         Verb::Doctor => Action::Doctor,
         Verb::Report(args) => Action::Report(args.into()),

@@ -11,6 +11,7 @@ pub mod model;
 pub mod perfetto;
 pub mod record;
 pub mod report;
+pub mod settings;
 pub mod state;
 pub mod topology;
 pub mod trace;

@@ -1,15 +1,17 @@
 //! Thresholds: named numbers with a source, which a file may replace.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
-use serde::de::Error as _;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
 use super::rules::{self, Rule};
-use crate::report::Evidence;
+use crate::{
+    report::Evidence,
+    settings::{self, BadFile, Mistake},
+};
 
 /// A finding stays until its numbers are this far on the good side of their limits.
 pub const HYSTERESIS: f64 = 0.8;
@@ -84,37 +86,18 @@ impl Default for Thresholds {
     }
 }
 
-/// Why a thresholds file is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadThresholds {
-    /// Line, from 1.
-    pub line: usize,
-    /// What is wrong with it, the key and the allowed range included.
-    pub what: String,
-}
-
-impl fmt::Display for BadThresholds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.what)
-    }
-}
-
-impl std::error::Error for BadThresholds {}
-
 impl Thresholds {
     /// From the text of a file. What it does not name keeps its default.
     ///
     /// # Errors
     /// It is no TOML, names what there is not, or a value is not in its range; nothing of it is taken then.
-    pub fn parse(text: &str) -> Result<Self, BadThresholds> {
-        let at = |place: usize| 1 + text.bytes().take(place).filter(|b| *b == b'\n').count();
-        let bad = |span: std::ops::Range<usize>, what: String| BadThresholds { line: at(span.start), what };
-        let document = DeTable::parse(text).map_err(|error| {
-            let error = if error.message().is_empty() { toml::de::Error::custom("no TOML") } else { error };
-            bad(error.span().unwrap_or_default(), error.message().replace('\n', ", "))
-        })?;
+    pub fn parse(text: &str) -> Result<Self, BadFile> {
+        settings::read(text, Self::take)
+    }
+
+    fn take(document: &DeTable<'_>) -> Result<Self, Mistake> {
         let mut thresholds = Self::default();
-        for (name, table) in document.get_ref() {
+        for (name, table) in document {
             let id = name.get_ref().as_ref();
             let (limits, values) = match rules::all().position(|rule| rule.id == id) {
                 _ if id == GENERAL_NAME => (GENERAL, &mut thresholds.general),
@@ -122,24 +105,24 @@ impl Thresholds {
                 None => {
                     let what =
                         format!("[{id}] is no rule; `vnet rules thresholds` prints all that can be set");
-                    return Err(bad(name.span(), what));
+                    return Err((name.span(), what));
                 }
             };
             let DeValue::Table(table) = table.get_ref() else {
-                return Err(bad(name.span(), format!("{id} is a table: write [{id}] and its keys below it")));
+                return Err((name.span(), format!("{id} is a table: write [{id}] and its keys below it")));
             };
             for (key, value) in table {
                 let place = limits.iter().position(|limit| limit.key == key.get_ref().as_ref());
                 let Some(place) = place else {
                     let known: Vec<_> = limits.iter().map(|limit| limit.key).collect();
                     let known = if known.is_empty() { "it has none".into() } else { known.join(", ") };
-                    return Err(bad(
+                    return Err((
                         key.span(),
                         format!("[{id}] has no {:?}; its keys: {known}", key.get_ref()),
                     ));
                 };
                 values[place] = value_of(&limits[place], value)
-                    .map_err(|what| bad(value.span(), format!("[{id}] {what}")))?;
+                    .map_err(|what| (value.span(), format!("[{id}] {what}")))?;
             }
         }
         Ok(thresholds)

@@ -34,6 +34,12 @@ pub(super) struct ServeArgs {
     /// TLS and passwords, in the web configuration file of Prometheus (YAML)
     #[arg(long, value_name = "FILE")]
     web_config: Option<PathBuf>,
+    /// Take options that are not given here from this file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print such a file, with all options and their defaults
+    #[arg(long, conflicts_with = "config")]
+    pub(super) print_config: bool,
 }
 
 impl From<ServeArgs> for ServeOptions {

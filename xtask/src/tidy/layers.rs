@@ -21,7 +21,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("model", &["record", "topology", "filter"]),
     // What is derived.
     ("state", &["record", "topology", "report", "advisor"]),
-    ("advisor", &["record", "topology", "report", "state"]),
+    ("settings", &[]),
+    ("advisor", &["record", "topology", "report", "state", "settings"]),
     ("report", &["record", "topology", "state", "advisor"]),
     // Outputs.
     ("export", &["report"]),
