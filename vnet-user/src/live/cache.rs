@@ -1,6 +1,9 @@
 //! The probes' cache of slots, one value of an array map that the programs address without a look-up.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd},
+};
 
 use anyhow::{Context, Result};
 use aya::maps::MapData;
@@ -22,8 +25,12 @@ pub(crate) fn bytes(slots: u32) -> usize {
 /// The cache: its head, which begins with the epoch, and its entries.
 pub(crate) struct Cache {
     map: MapData,
-    shared: Shared<CacheEntry>,
+    /// Elements, with the head.
+    len: usize,
 }
+
+/// It, mapped while something is to be changed: what is mapped is resident.
+pub(crate) struct Opened(Shared<CacheEntry>);
 
 impl Cache {
     /// Makes it, for that many slots. Nobody counts registrations yet.
@@ -37,9 +44,7 @@ impl Cache {
             BPF_F_MMAPABLE,
         );
         let map = MapData::create(definition, "CACHE", None).context("map CACHE cannot be made")?;
-        let shared = Shared::new(map.fd().as_fd(), (CACHE_HEAD + entries(slots)) as usize)
-            .context("map CACHE cannot be mapped")?;
-        Ok(Self { map, shared })
+        Ok(Self { map, len: (CACHE_HEAD + entries(slots)) as usize })
     }
 
     /// The map.
@@ -49,17 +54,29 @@ impl Cache {
 
     /// What a hash is masked with to be an index.
     pub(crate) fn mask(&self) -> u32 {
-        u32::try_from(self.shared.len()).unwrap_or(u32::MAX) - CACHE_HEAD - 1
+        mask(self.len)
     }
 
     /// Bytes of memory that it takes.
     pub(crate) fn bytes(&self) -> usize {
-        self.shared.bytes()
+        self.len * size_of::<CacheEntry>()
     }
 
+    /// Maps it.
+    pub(crate) fn open(&self) -> io::Result<Opened> {
+        Shared::new(self.fd(), self.len).map(Opened)
+    }
+}
+
+/// What a hash is masked with to be an index of a cache of that many elements.
+fn mask(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX) - CACHE_HEAD - 1
+}
+
+impl Opened {
     /// From now on registrations are counted. Call it before a program looks for a slot.
     pub(crate) fn count_epochs(&self) {
-        self.shared.write(0, CacheEntry { who: 1, ..CacheEntry::default() });
+        self.0.write(0, CacheEntry { who: 1, ..CacheEntry::default() });
     }
 
     /// Clears what it has of a slot: of queue 0 also what packets found that say no queue.
@@ -68,11 +85,12 @@ impl Cache {
             if mapping == 0 && meta.queue != 0 {
                 continue;
             }
-            let first = CacheEntry::index(meta.dev, mapping) & self.mask();
-            for index in [first, CacheEntry::other(first, self.mask())] {
+            let mask = mask(self.0.len());
+            let first = CacheEntry::index(meta.dev, mapping) & mask;
+            for index in [first, CacheEntry::other(first, mask)] {
                 let index = (CACHE_HEAD + index) as usize;
-                if self.shared.read(index).who ^ CacheEntry::tag(meta.dev) <= u64::from(NO_SLOT) {
-                    self.shared.write(index, CacheEntry::default());
+                if self.0.read(index).who ^ CacheEntry::tag(meta.dev) <= u64::from(NO_SLOT) {
+                    self.0.write(index, CacheEntry::default());
                 }
             }
         }

@@ -223,15 +223,20 @@ impl Counters {
     ///
     /// A slot is first cut off from the probes, then read once more, then emptied: three calls apart.
     pub(crate) fn release(&mut self, maps: &mut Maps, present: impl Fn(&QueueKey) -> bool) {
-        let mut index = 0;
+        let (mut index, mut cache) = (0, None);
         while index < self.slots.len() {
             let slot = &mut self.slots[index];
             match slot.gone {
                 None if present(&slot.key) => {}
                 None => {
-                    let _ = maps.slots.remove(&slot.meta.slot_key()); // absent is as good
-                    maps.cache.forget(&maps.meta.read(slot.index)); // as it is now: a probe may have added to it
-                    slot.gone = Some(0);
+                    if cache.is_none() {
+                        cache = maps.cache.open().ok();
+                    }
+                    if let Some(cache) = &cache {
+                        let _ = maps.slots.remove(&slot.meta.slot_key()); // absent is as good
+                        cache.forget(&maps.meta.read(slot.index)); // as it is now: a probe may have added to it
+                        slot.gone = Some(0);
+                    } // else there is no memory for it just now
                 }
                 Some(reads) if reads < 2 => slot.gone = Some(reads + 1),
                 Some(_) => {

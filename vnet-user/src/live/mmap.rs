@@ -119,7 +119,7 @@ pub(crate) fn trim() {
     #[cfg(target_env = "gnu")]
     // SAFETY: touches only what is free; takes the allocator's own locks.
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 4 << 20);
         libc::malloc_trim(0);
     }
 }

@@ -36,8 +36,13 @@ impl Registrations {
     /// each device's identity, which costs more and tells as much.
     pub(crate) fn watch(&self, ebpf: &mut Ebpf, cache: &Cache, btf: &Btf, without: &[String]) -> Probe {
         let Self { program, hook, .. } = self;
-        let (via, reason) = match attach_registration(ebpf, program, hook, btf, without) {
-            Ok(()) => {
+        let opened = cache.open().context("map CACHE cannot be mapped");
+        let attached = opened.and_then(|cache| {
+            attach_registration(ebpf, program, hook, btf, without)?;
+            Ok(cache)
+        });
+        let (via, reason) = match attached {
+            Ok(cache) => {
                 cache.count_epochs();
                 (*hook, None)
             }
