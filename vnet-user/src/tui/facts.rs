@@ -91,11 +91,21 @@ impl Facts {
             queue.worker.is_some() || queue.tx.copies.is_some() || queue.rx.calls.is_some()
         };
         let vhost = report.queues.iter().any(known);
-        let about = |device: &DeviceReport| {
-            let findings = report.findings.iter().enumerate();
-            findings.filter(|(_, finding)| is_about(finding, device)).map(|(i, _)| i).collect()
-        };
-        let findings_of = report.devices.iter().map(about).collect();
+        let mut of_vm: HashMap<u32, Vec<usize>> = HashMap::new();
+        for (device, pid) in report.devices.iter().enumerate().filter_map(|(i, d)| Some((i, d.vm_pid?))) {
+            of_vm.entry(pid).or_default().push(device);
+        }
+        let mut findings_of = vec![Vec::new(); report.devices.len()];
+        for (finding, subject) in report.findings.iter().map(|finding| &finding.subject).enumerate() {
+            // A finding about a VM, and about no device of it, is about all of them.
+            let about = match subject.device_key() {
+                Some(key) => devices.get(&key).map(std::slice::from_ref),
+                None => subject.vm_pid.and_then(|pid| of_vm.get(&pid)).map(Vec::as_slice),
+            };
+            for device in about.unwrap_or_default() {
+                findings_of[*device].push(finding);
+            }
+        }
         Self { report, device_of, queues_of, vm_of, findings_of, vhost, host: OnceLock::new() }
     }
 
@@ -138,14 +148,6 @@ impl Facts {
     /// The row of the queue at this place in the report.
     pub fn queue(&self, index: usize) -> Row<'_> {
         Row { facts: self, device: self.device_of[index], queue: Some(index) }
-    }
-}
-
-/// A finding about a VM, and about no device of it, is about all of them.
-fn is_about(finding: &Finding, device: &DeviceReport) -> bool {
-    match finding.subject.device_key() {
-        Some(key) => key == device.key(),
-        None => finding.subject.vm_pid.is_some() && finding.subject.vm_pid == device.vm_pid,
     }
 }
 
