@@ -208,14 +208,19 @@ impl<T> Deref for Beginning<T> {
     }
 }
 
-fn begin<T: Plain>(ebpf: &mut Ebpf, name: &str, len: usize) -> Result<Beginning<T>> {
+fn array(ebpf: &mut Ebpf, name: &str) -> Result<MapData> {
     let Map::Array(data) = map(ebpf, name)? else { bail!("map {name} is not an array") };
+    Ok(data)
+}
+
+fn begin<T: Plain>(ebpf: &mut Ebpf, name: &str, len: usize) -> Result<Beginning<T>> {
+    let data = array(ebpf, name)?;
     let fd = data.fd().as_fd().try_clone_to_owned();
     fd.and_then(|fd| Beginning::new(fd, len)).with_context(|| format!("map {name} cannot be mapped"))
 }
 
 fn share<T: Plain>(ebpf: &mut Ebpf, name: &str, len: usize) -> Result<Shared<T>> {
-    let Map::Array(data) = map(ebpf, name)? else { bail!("map {name} is not an array") };
+    let data = array(ebpf, name)?;
     Shared::new(data.fd().as_fd(), len).with_context(|| format!("map {name} cannot be mapped"))
 }
 

@@ -114,7 +114,8 @@ impl<T: Plain> Shared<T> {
 }
 
 /// Gives free memory back to the kernel, and large pieces whenever they become free. The kernel's type information takes
-/// tens of megabytes while it is read: the allocator would keep them, and take their size for a usual one.
+/// tens of megabytes while it is read: the allocator would keep them, and take their size for a usual one. A report of some thousand
+/// queues is no large piece: it comes again each second, and would be faulted in page by page each time.
 pub(crate) fn trim() {
     #[cfg(target_env = "gnu")]
     // SAFETY: touches only what is free; takes the allocator's own locks.

@@ -146,7 +146,8 @@ impl Live {
         let modules = Modules::look();
         let mut kernel = Kernel::read(&options.without)?;
         let mut inventory = Inventory::start()?;
-        let devices = inventory.topology().devices.clone();
+        let topology = inventory.topology();
+        let devices = &topology.devices;
         let mut loaded = Loaded::new(
             &mut kernel,
             slots_for(devices.iter().map(queues).sum(), possible_cpus()?),
@@ -155,7 +156,7 @@ impl Live {
         let began = Instant::now();
         let mut counters = Counters::new(coverage(&loaded.probes), &kernel.reasons);
         bind(&mut counters, &mut inventory, &mut loaded.maps, false)?;
-        if let Some(whom) = demand::whom(&devices, |_| 0) {
+        if let Some(whom) = demand::whom(devices, |_| 0) {
             loaded.host_wide_for(&whom);
         }
         let host = kvm::Host::new(&loaded.maps);

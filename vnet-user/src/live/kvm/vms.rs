@@ -19,6 +19,9 @@ use crate::{
 /// Where KVM shows its VMs.
 const DEBUG: &str = "/sys/kernel/debug/kvm";
 
+/// Doublings of the time between two looks at the files of a process.
+const RARELY: u32 = 5;
+
 /// A process, told from a later one of the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Process {
@@ -50,9 +53,6 @@ impl Holder {
         self.vain += 1;
     }
 }
-
-/// Doublings of the time between two looks at the files of a process.
-const RARELY: u32 = 5;
 
 /// All VMs seen that still run.
 #[derive(Debug, Default)]
@@ -195,9 +195,6 @@ fn cpu(stat: &str) -> Option<u32> {
 
 /// Whether a process holds a VM of KVM's.
 fn holds_vm(pid: u32) -> bool {
-    if !Path::new("/sys/class/misc/kvm").exists() {
-        return false; // no VM is KVM's
-    }
     let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     files
         .filter_map(|entry| fs::read_link(entry.path()).ok())
