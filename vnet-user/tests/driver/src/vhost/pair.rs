@@ -38,6 +38,8 @@ pub(super) struct Pair {
     /// Packets from other taps that are to arrive.
     pub(super) expected: u64,
     device: Option<Device>,
+    /// The device has the tap.
+    backend: bool,
 }
 
 impl Pair {
@@ -59,6 +61,7 @@ impl Pair {
             refill: None,
             expected: 0,
             device: None,
+            backend: false,
         };
         pair.open(host)?;
         Ok(pair)
@@ -89,9 +92,18 @@ impl Pair {
             Step::Reset => self.reset(host),
             Step::Close => self.close(host),
             Step::Open => self.open(host),
-            Step::Settle => self.settle(host),
+            Step::Settle => self.flush(host),
         }
         .with_context(|| format!("pair {}: {:.200}", self.index, step.to_string()))
+    }
+
+    /// All that the worker had been woken for is done, and counted.
+    fn flush(&mut self, host: &Host) -> Result<()> {
+        // To give the device what it has changes nothing, and returns when its work is done (`vhost_net_set_backend`).
+        if self.device.is_some() && self.backend {
+            self.set_backend(host, true)?;
+        }
+        self.settle(host)
     }
 
     /// All that the worker had begun is done, and counted.
@@ -169,6 +181,7 @@ impl Pair {
     fn close(&mut self, host: &Host) -> Result<()> {
         // Closing waits for the worker.
         ensure!(self.device.take().is_some(), "the device is closed");
+        self.backend = false;
         self.take_back(host)?;
         self.forget();
         Ok(())
@@ -176,6 +189,7 @@ impl Pair {
 
     fn reset(&mut self, host: &Host) -> Result<()> {
         self.device()?.reset_owner().context("VHOST_RESET_OWNER")?;
+        self.backend = false;
         self.take_back(host)?;
         self.forget();
         self.start(host)
@@ -216,13 +230,14 @@ impl Pair {
         self.fill()
     }
 
-    fn set_backend(&self, host: &Host, on: bool) -> Result<()> {
+    fn set_backend(&mut self, host: &Host, on: bool) -> Result<()> {
         let file = host.tap.files().get(usize::from(self.index)).context("no such queue of the tap")?;
         for side in [Side::Rx, Side::Tx] {
             self.device()?
                 .set_backend(side as u32, on.then_some(file.as_fd()))
                 .with_context(|| format!("VHOST_NET_SET_BACKEND {side:?}"))?;
         }
+        self.backend = on;
         Ok(())
     }
 

@@ -71,7 +71,7 @@ pub enum Step {
     Close,
     /// The monitor opens it anew, after [`Step::Close`]: new worker, empty rings.
     Open,
-    /// Nothing; all that the worker had begun is done and counted afterwards.
+    /// Nothing; all that the worker had been woken for is done and counted afterwards.
     Settle,
 }
 
